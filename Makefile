@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+# The verbs of this repository. Each is short: the work is in playbooks/delivery (Python), the
+# collection (Ansible), terraform/ and tests/. `make help` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Which environment (a folder of playbooks/inventory and terraform/environments), and under which
+# name: two rehearsals run beside each other as YARD=one and YARD=two.
+ENV ?= rehearsal
+YARD ?= $(ENV)
+ARGS ?=
+export ENV YARD
+
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+COLLECTION := collections/ansible_collections/modelyard/mlops
+SCENARIOS := $(notdir $(patsubst %/molecule.yml,%,$(wildcard $(COLLECTION)/extensions/molecule/*/molecule.yml)))
+DELIVERY := PYTHONPATH=$(CURDIR)/playbooks $(BIN)/python -m delivery
+export PATH := $(BIN):$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+
+##@ The two commands
+.PHONY: up test
+up: setup ## Deliver everything to the rehearsal's hosts on this machine, and say where it is
+	@$(DELIVERY) up $(ARGS)
+
+test: setup-dev ## Run every test: unit, molecule, end to end
+	@$(BIN)/python tests/run.py $(ARGS)
+
+##@ Delivery (ENV=rehearsal or production)
+.PHONY: deliver terraform bootstrap images site train status load down secrets
+deliver: setup ## Terraform, images and site.yml: what a merge to main does
+	@$(DELIVERY) deliver $(ARGS)
+
+terraform: setup ## Only Terraform (and, in the rehearsal, the hosts that stand in for instances)
+	@$(DELIVERY) terraform
+
+bootstrap: setup ## Once per AWS account: the state's bucket, and access for REPOSITORY=owner/name
+	@$(DELIVERY) bootstrap $(REPOSITORY)
+
+images: setup ## Only build the images of this commit
+	@$(DELIVERY) build
+
+site: setup ## Only playbooks/site.yml; ARGS="--check --diff --limit app" goes to ansible-playbook
+	@$(DELIVERY) play site.yml $(ARGS)
+
+train: setup ## Train once more and redeploy with the model that is best now
+	@$(DELIVERY) train $(ARGS)
+
+rollback: setup ## Bring an app's previous release back; APP=iris, optionally RELEASE=3
+	@$(DELIVERY) play modelyard.mlops.rollback -e app=$(or $(APP),iris) $(if $(RELEASE),-e release=$(RELEASE)) $(ARGS)
+
+status: setup ## Say what runs where, and its history
+	@$(DELIVERY) play modelyard.mlops.status $(ARGS)
+	@$(DELIVERY) status
+
+load: setup-dev ## Send predictions for a while: RATE=20 a second FOR=60 seconds
+	@RATE=$(or $(RATE),20) FOR=$(or $(FOR),60) HOST=http://$$($(DELIVERY) address) $(BIN)/python tests/load/run.py
+
+secrets: setup ## Make the environment's passwords, where there are none yet
+	@$(DELIVERY) secrets
+
+down: setup ## Remove everything that `make up` made, and nothing else
+	@$(DELIVERY) down
+
+##@ Development
+.PHONY: lint unit molecule e2e dashboards docs lock
+lint: setup-dev ## All linters
+	@tests/lint
+
+unit: setup-dev ## Unit tests, seconds
+	@$(BIN)/python tests/run.py unit $(ARGS)
+
+molecule: setup-dev ## Test roles on systemd hosts: all, or ROLE=docker
+	@$(BIN)/python tests/run.py molecule $(ROLE)
+
+e2e: setup-dev ## The whole delivery in an environment of its own
+	@$(BIN)/python tests/run.py e2e
+
+dashboards: setup-dev ## Build the dashboards from their Python into the Grafana role
+	@cd $(COLLECTION) && $(BIN)/python -m dashboards
+
+lock: setup-dev ## Lock the Python requirements again, with hashes and without a registry's address
+	@tests/lock
+
+##@ Tools
+.PHONY: setup setup-dev clean help
+setup: $(VENV)/.tools ## Install the tools' environment into .venv and the collections into .ansible
+
+setup-dev: $(VENV)/.dev
+
+# Stamps say what was installed: a changed requirement installs again, an unchanged one costs nothing.
+$(VENV)/.tools: requirements.txt requirements.yml playbooks/delivery/ansible-wheel.txt
+	@playbooks/delivery/bootstrap $(VENV)
+	@echo "▸ tools: installing into $(VENV)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(DELIVERY).collections
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.tools tests/requirements.txt
+	@echo "▸ test tools: installing into $(VENV)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt
+	@touch $@
+
+clean: ## Remove the tools' environment (run `make down` first)
+	@if [ -d .modelyard ] && [ -n "$$(ls -d .modelyard/*/ 2>/dev/null)" ]; then \
+	  echo "these are still up: $$(ls -d .modelyard/*/): run make down first" >&2; exit 1; fi
+	@rm -rf $(VENV) .ansible .cache
+
+help: ## List the verbs
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine runs with the settings asked for, held at its version, for the users named."""
+
+from __future__ import annotations
+
+import json
+
+from testinfra.host import Host
+
+
+def test_engine_runs_now_and_at_boot(host: Host) -> None:
+    service = host.service("docker")
+    assert service.is_running
+    assert service.is_enabled
+
+
+def test_engine_took_the_settings(host: Host) -> None:
+    with host.sudo():
+        info = json.loads(host.check_output("docker info --format '{{json .}}'"))
+    assert info["LiveRestoreEnabled"] is True
+    assert info["LoggingDriver"] == "local"
+    assert info["Debug"] is True, "docker_daemon is laid over the role's own settings"
+
+
+def test_engine_listens_on_no_network(host: Host) -> None:
+    with host.sudo():
+        assert "dockerd" not in host.check_output("ss --listening --tcp --processes")
+
+
+def test_version_is_held(host: Host) -> None:
+    assert host.package("docker.io").version.startswith("20.10.24")
+    assert host.check_output("apt-mark showhold").split() == ["docker.io"]
+
+
+def test_only_the_named_users_reach_the_engine(host: Host) -> None:
+    assert host.group("docker").members == ["admin"]

@@ -1,0 +1,78 @@
+# Copyright: The Modelyard authors
+# SPDX-License-Identifier: Apache-2.0
+"""The archive that `docker load` reads, written as a stream.
+
+The manifest names every layer of the image, and a layer that the engine already has may be left out:
+the classic store looks a layer up by its chain ID first and opens its file only when it is not there.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import typing as t
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Content named by its digest, in the chunks that make it up."""
+
+    digest: str
+    size: int
+    chunks: tuple[str, ...]
+
+
+def archive(
+    config: Blob,
+    layers: t.Sequence[str],
+    blobs: t.Iterable[Blob],
+    tag: str,
+    read: t.Callable[[str], bytes],
+) -> t.Iterator[bytes]:
+    """Yield the archive of an image piece by piece.
+
+    :param layers: the digests of all layers of the image, the lowest first.
+    :param blobs: those layers that go into the archive.
+    :param tag: the reference that the engine gives to the image when it has loaded it.
+    :param read: returns the content of a chunk.
+    """
+    yield from _member(_config_name(config.digest), config, read)
+    for blob in {blob.digest: blob for blob in blobs}.values():
+        yield from _member(_layer_name(blob.digest), blob, read)
+    manifest = [
+        {
+            "Config": _config_name(config.digest),
+            "RepoTags": [tag],
+            "Layers": [_layer_name(layer) for layer in layers],
+        }
+    ]
+    content = json.dumps(manifest).encode()
+    yield _header("manifest.json", len(content)) + content + _padding(len(content))
+    yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+def _config_name(digest: str) -> str:
+    return digest.split(":", 1)[1] + ".json"
+
+
+def _layer_name(digest: str) -> str:
+    return digest.split(":", 1)[1] + "/layer.tar"
+
+
+def _member(name: str, blob: Blob, read: t.Callable[[str], bytes]) -> t.Iterator[bytes]:
+    yield _header(name, blob.size)
+    for chunk in blob.chunks:
+        yield read(chunk)
+    yield _padding(blob.size)
+
+
+def _header(name: str, size: int) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.size = size
+    member.mode = 0o644
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+def _padding(size: int) -> bytes:
+    return bytes(-size % tarfile.BLOCKSIZE)

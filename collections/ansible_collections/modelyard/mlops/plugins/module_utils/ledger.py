@@ -1,0 +1,329 @@
+# Copyright: The Modelyard authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a host remembers of an app: its releases, what became of them, and a deployment that is under way.
+
+    /var/lib/modelyard/apps/APP/ledger.json                which release serves, and the history
+    /var/lib/modelyard/apps/APP/releases/N/release.json    written once, never changed
+    /var/lib/modelyard/apps/APP/journal.json               only while a deployment is under way, or after it died
+    /var/lib/modelyard/apps/APP/lock                       held by the process that deploys
+    /etc/modelyard/apps/APP/N/                             the release's secrets, one file each
+    /etc/modelyard/apps/fingerprint.key                    makes the fingerprints of secrets useless elsewhere
+"""
+
+from __future__ import annotations
+
+import datetime
+import fcntl
+import json
+import os
+import secrets as random
+import shutil
+import typing as t
+from dataclasses import asdict, dataclass, field
+
+from ansible_collections.modelyard.mlops.plugins.module_utils.release import Release, ReleaseError
+
+STATE_ROOT = "/var/lib/modelyard"
+CONFIG_ROOT = "/etc/modelyard"
+HISTORY_LIMIT = 100
+
+
+class LockError(Exception):
+    """Another run deploys the same app at this moment; the message says who, since when and what to do."""
+
+
+@dataclass(frozen=True)
+class Active:
+    """The release that serves, and where."""
+
+    release: int
+    slot: str
+    since: str
+
+
+@dataclass
+class Journal:
+    """A deployment under way: written before each step, removed after the last."""
+
+    action: str
+    release: int
+    slot: str
+    previous_slot: t.Optional[str]
+    by: str
+    commit: str
+    started: str
+    step: str = ""
+
+
+@dataclass
+class Attempt:
+    """One line of the history: what was tried, and how it ended."""
+
+    action: str
+    release: int
+    started: str
+    finished: str
+    by: str
+    commit: str
+    outcome: str
+    reason: str = ""
+
+
+@dataclass
+class Ledger:
+    """What serves, what was taken back and must not return by itself, and the history, newest last."""
+
+    active: t.Optional[Active] = None
+    held: t.List[int] = field(default_factory=list)
+    history: t.List[Attempt] = field(default_factory=list)
+
+    def add(self, attempt: Attempt) -> None:
+        """Append to the history. The same attempt twice is one: a run that died may have to say it again."""
+        last = self.history[-1] if self.history else None
+        if last and (last.action, last.release, last.started) == (attempt.action, attempt.release, attempt.started):
+            self.history.pop()
+        self.history = [*self.history, attempt][-HISTORY_LIMIT:]
+
+    def served(self) -> t.List[int]:
+        """The releases that have served, each once, the latest first."""
+        numbers = [attempt.release for attempt in reversed(self.history) if attempt.outcome == "serving"]
+        return list(dict.fromkeys(numbers))
+
+
+class AppStore:
+    """The files of one app on this host."""
+
+    def __init__(self, name: str, state_root: str = STATE_ROOT, config_root: str = CONFIG_ROOT) -> None:
+        self.name = name
+        self._apps = os.path.join(state_root, "apps")
+        self._models = os.path.join(state_root, "models")
+        self._config = config_root
+        self._secrets = os.path.join(config_root, "apps")
+        self.folder = os.path.join(self._apps, name)
+
+    def ledger(self) -> Ledger:
+        """The ledger; an empty one when the app was never here."""
+        value = _read_json(os.path.join(self.folder, "ledger.json"))
+        if value is None:
+            return Ledger()
+        return Ledger(
+            active=Active(**value["active"]) if value["active"] else None,
+            held=value["held"],
+            history=[Attempt(**item) for item in value["history"]],
+        )
+
+    def save(self, ledger: Ledger) -> None:
+        """Replace the ledger."""
+        _write_json(os.path.join(self.folder, "ledger.json"), asdict(ledger))
+
+    def journal(self) -> t.Optional[Journal]:
+        """The deployment that is under way, or died."""
+        value = _read_json(os.path.join(self.folder, "journal.json"))
+        return Journal(**value) if value else None
+
+    def write_journal(self, journal: Journal) -> None:
+        """Say what happens next, before it happens."""
+        _write_json(os.path.join(self.folder, "journal.json"), asdict(journal))
+
+    def clear_journal(self) -> None:
+        """The deployment is over."""
+        os.unlink(os.path.join(self.folder, "journal.json"))
+
+    def release(self, number: int) -> Release:
+        """A release that is still kept.
+
+        :raises ReleaseError: it is not.
+        """
+        value = _read_json(self._release_file(number))
+        if value is None:
+            kept = ", ".join(map(str, self.numbers())) or "none"
+            raise ReleaseError(f"release: {self.name} has no release {number} on this host; kept are: {kept}")
+        return Release.from_json(value)
+
+    def numbers(self) -> t.List[int]:
+        """The releases that are kept, the oldest first."""
+        try:
+            return sorted(int(name) for name in os.listdir(os.path.join(self.folder, "releases")) if name.isdigit())
+        except FileNotFoundError:
+            return []
+
+    def next_number(self) -> int:
+        """The number of the release after the last, kept or not."""
+        return max([0, *self.numbers(), *(attempt.release for attempt in self.ledger().history)]) + 1
+
+    def add(self, release: Release, secrets: t.Dict[str, str]) -> None:
+        """Keep a new release with its secrets."""
+        if secrets:
+            folder = self.secrets_folder(release.number)
+            self._make_private(folder)
+            for name, value in secrets.items():
+                _write(os.path.join(folder, name), value, 0o400)
+        _write_json(self._release_file(release.number), release.to_json())
+
+    def secrets_folder(self, number: int) -> str:
+        """Where the secrets of a release are."""
+        return os.path.join(self._secrets, self.name, str(number))
+
+    def fingerprint_key(self, create: bool) -> bytes:
+        """The host's own key for the fingerprints of secrets; empty when there is none and none is to be made."""
+        path = os.path.join(self._secrets, "fingerprint.key")
+        try:
+            with open(path, "rb") as stream:
+                return stream.read()
+        except FileNotFoundError:
+            if not create:
+                return b""
+        self._make_private(self._secrets)
+        _write(path, random.token_hex(32), 0o400)
+        return self.fingerprint_key(create=False)
+
+    def prune(self, keep: int) -> t.List[int]:
+        """Forget all but the active, the held and the newest `keep` releases, and models that none of the kept needs."""
+        ledger = self.ledger()
+        stay = {*ledger.served()[:keep], *ledger.held, *([ledger.active.release] if ledger.active else [])}
+        gone = [number for number in self.numbers() if number not in stay]
+        models = {self.release(number).model.get("path", "") for number in gone}
+        for number in gone:
+            self._forget(number)
+        for path in models - self._models_in_use():
+            # Only what mlflow_model put there is ours to delete.
+            if path.startswith(self._models + os.sep):
+                shutil.rmtree(path, ignore_errors=True)
+        return gone
+
+    def forget_releases(self) -> None:
+        """Drop all releases and secrets. The history stays: it says what was here, and when it went."""
+        for number in self.numbers():
+            self._forget(number)
+        shutil.rmtree(os.path.join(self._secrets, self.name), ignore_errors=True)
+
+    def _forget(self, number: int) -> None:
+        shutil.rmtree(self.secrets_folder(number), ignore_errors=True)
+        shutil.rmtree(os.path.dirname(self._release_file(number)))
+
+    def _make_private(self, folder: str) -> None:
+        """Make a folder below the configuration, for root alone: whoever may read the files in it is let in by a mount."""
+        os.makedirs(self._config, mode=0o755, exist_ok=True)
+        former = os.umask(0o077)
+        try:
+            os.makedirs(folder, exist_ok=True)
+        finally:
+            os.umask(former)
+
+    def _release_file(self, number: int) -> str:
+        return os.path.join(self.folder, "releases", str(number), "release.json")
+
+    def _models_in_use(self) -> t.Set[str]:
+        used = set()
+        for name in known_apps(os.path.dirname(self._apps)):
+            store = AppStore(name, os.path.dirname(self._apps))
+            used.update(store.release(number).model.get("path", "") for number in store.numbers())
+        return used
+
+
+class Lock:
+    """One deployment of an app at a time.
+
+    The kernel holds the lock for the process, so that of a dead process is free. Its text says who has it and until
+    when that run should be over. Breaking it means putting a new file in its place: the former owner finds out before
+    its next step, and stops.
+    """
+
+    def __init__(self, store: AppStore) -> None:
+        self._path = os.path.join(store.folder, "lock")
+        self._app = store.name
+        self._descriptor = -1
+
+    def acquire(self, owner: str, seconds: float, break_it: bool = False) -> None:
+        """Take the lock, or raise LockError."""
+        os.makedirs(os.path.dirname(self._path), mode=0o755, exist_ok=True)
+        if break_it and os.path.exists(self._path):
+            os.unlink(self._path)
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockError(self._refusal()) from None
+        self.check()
+        expires = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
+        text = {"owner": owner, "pid": os.getpid(), "since": now(), "expires": _format(expires)}
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, (json.dumps(text) + "\n").encode(), 0)
+
+    def check(self) -> None:
+        """Raise LockError when somebody broke the lock meanwhile."""
+        try:
+            same = os.stat(self._path).st_ino == os.fstat(self._descriptor).st_ino
+        except FileNotFoundError:
+            same = False
+        if not same:
+            raise LockError(f"the deployment lock of {self._app} was broken by another run: this one stops here")
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._descriptor >= 0:
+            os.ftruncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _refusal(self) -> str:
+        holder = json.loads(os.pread(self._descriptor, 4096, 0) or b"{}")
+        os.close(self._descriptor)
+        self._descriptor = -1
+        who = (
+            f"{holder['owner']} (process {holder['pid']}) since {holder['since']}" if holder else "a run that just began"
+        )
+        late = bool(holder) and holder["expires"] < now()
+        advice = (
+            f"It should have been over at {holder['expires']} and seems to hang: set break_lock to take over"
+            if late
+            else "Run again when it is over" + (f", at {holder['expires']} at the latest" if holder else "")
+        )
+        return f"{self._app} is being deployed by {who}. {advice}."
+
+
+def known_apps(state_root: str = STATE_ROOT) -> t.List[str]:
+    """The apps that this host remembers."""
+    try:
+        return sorted(entry.name for entry in os.scandir(os.path.join(state_root, "apps")) if entry.is_dir())
+    except FileNotFoundError:
+        return []
+
+
+def now() -> str:
+    """This moment, in UTC and to the millisecond: it also tells one attempt from the next."""
+    return _format(datetime.datetime.now(datetime.timezone.utc))
+
+
+def _format(moment: datetime.datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _read_json(path: str) -> t.Any:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return json.load(stream)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ReleaseError(f"{path} is damaged ({error}): restore it from a backup, or move it away") from error
+
+
+def _write_json(path: str, value: t.Any) -> None:
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    _write(path, json.dumps(value, indent=2) + "\n", 0o644)
+
+
+def _write(path: str, text: str, mode: int) -> None:
+    """Replace a file atomically, on disk when this returns."""
+    temporary = path + ".new"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(descriptor)
+        os.fchmod(descriptor, mode)
+    os.replace(temporary, path)
+    parent = os.open(os.path.dirname(path), os.O_RDONLY)
+    os.fsync(parent)
+    os.close(parent)

@@ -1,0 +1,136 @@
+# Copyright: The Modelyard authors
+# SPDX-License-Identifier: Apache-2.0
+"""A release: what exactly runs when an app runs, and how two releases differ."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import typing as t
+from dataclasses import asdict, dataclass, field, fields
+
+SLOTS = ("blue", "green")
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
+_SIZE = re.compile(r"(\d+)([kmg]?)", re.IGNORECASE)
+_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+
+
+class ReleaseError(Exception):
+    """The app's description cannot be deployed; the message names the option and what to do."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """One numbered release. Written once; only its number, `by`, `commit` and `created` do not make its identity.
+
+    :ivar image: the reference for people; `image_key` is what is run.
+    :ivar model: `name`, `version`, `digest` and `path` of the model's files on the host; empty without a model.
+    :ivar config: all else that shapes the container: port, slots, env, memory, pids, user, grace.
+    :ivar secrets: fingerprint by name; the values are files that only root can reach.
+    :ivar delivery: how the release is gated, warmed up, watched and drained. A change of it is no new release.
+    """
+
+    number: int
+    image: str
+    image_key: str
+    model: t.Dict[str, str]
+    config: t.Dict[str, t.Any]
+    secrets: t.Dict[str, str]
+    delivery: t.Dict[str, t.Any] = field(default_factory=dict)
+    by: str = ""
+    commit: str = ""
+    created: str = ""
+
+    @classmethod
+    def from_json(cls, value: t.Dict[str, t.Any]) -> Release:
+        """The reverse of to_json."""
+        known = {item.name for item in fields(cls)}
+        return cls(**{key: item for key, item in value.items() if key in known})
+
+    def to_json(self) -> t.Dict[str, t.Any]:
+        """All of it; holds no secret."""
+        return asdict(self)
+
+    @property
+    def parts(self) -> t.Dict[str, str]:
+        """What identifies the release, part by part."""
+        model = {key: value for key, value in self.model.items() if key != "path"}
+        return {
+            "image": self.image_key,
+            "model": fingerprint(model),
+            "config": fingerprint(self.config),
+            "secrets": fingerprint(self.secrets),
+        }
+
+    @property
+    def identity(self) -> str:
+        """One digest of all the parts."""
+        return fingerprint(self.parts)
+
+    def port(self, slot: str) -> int:
+        """The loopback port of a slot."""
+        return int(self.config["slots"][SLOTS.index(slot)])
+
+
+def other(slot: t.Optional[str]) -> str:
+    """The slot that is free while `slot` serves."""
+    return SLOTS[1] if slot == SLOTS[0] else SLOTS[0]
+
+
+def differences(old: t.Optional[Release], new: Release) -> t.List[str]:
+    """The parts in which two releases differ."""
+    if old is None:
+        return list(new.parts)
+    return [part for part, value in new.parts.items() if old.parts[part] != value]
+
+
+def describe(release: t.Optional[Release], baseline: t.Optional[Release] = None) -> str:
+    """A release as text for a diff; a secret shows only that it differs from the one in `baseline`."""
+    if release is None:
+        return ""
+    secrets = {}
+    for name, value in release.secrets.items():
+        changed = baseline is not None and baseline.secrets.get(name, value) != value
+        secrets[name] = "(hidden, changed)" if changed else "(hidden)"
+    shown = {
+        "image": f"{release.image} {release.image_key}".strip(),
+        "model": {key: value for key, value in release.model.items() if key != "path"},
+        "config": release.config,
+        "secrets": secrets,
+    }
+    return json.dumps(shown, indent=2, sort_keys=True) + "\n"
+
+
+def fingerprint(value: t.Any) -> str:
+    """A digest of anything that JSON can hold."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def seal(secrets: t.Dict[str, str], key: bytes) -> t.Dict[str, str]:
+    """A fingerprint of each secret, which tells nothing to who does not have the host's key."""
+    return {name: hmac.new(key, value.encode(), hashlib.sha256).hexdigest() for name, value in sorted(secrets.items())}
+
+
+def check_name(name: str) -> str:
+    """Refuse an app name that could not be part of a path, a container name and a backend name."""
+    if not _NAME.fullmatch(name):
+        raise ReleaseError(f"name: '{name}' is no app name: use lower-case letters, digits and dashes, a letter first")
+    return name
+
+
+def check_slots(slots: t.Sequence[int]) -> t.List[int]:
+    """Refuse anything but two different unprivileged ports."""
+    if len(slots) != 2 or slots[0] == slots[1] or not all(1024 <= port <= 65535 for port in slots):
+        raise ReleaseError(f"slots: {list(slots)} must be two different ports between 1024 and 65535, blue and green")
+    return list(slots)
+
+
+def parse_size(option: str, text: str) -> int:
+    """Bytes of a size such as `512m`."""
+    match = _SIZE.fullmatch(text.strip())
+    if not match:
+        raise ReleaseError(f"{option}: '{text}' is no size: write a whole number with k, m or g, such as 512m")
+    return int(match[1]) * _UNITS[match[2].lower()]

@@ -1,0 +1,235 @@
+#!/usr/bin/python
+# Copyright: The Modelyard authors
+# SPDX-License-Identifier: Apache-2.0
+"""Load an image whose chunks have arrived on this host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_load
+short_description: Load an image whose chunks have arrived on this host
+description:
+  - The last step of M(modelyard.mlops.image_transfer). It streams the chunks into the engine as one archive, proves
+    that the image which came out has the wanted key, and points the name to it, in this order.
+  - An image that is not the wanted one is removed and never gets the name.
+  - What can be mended by sending more is an answer (RV(outcome)) and no failure.
+version_added: 0.1.0
+author: The Modelyard authors (@modelyard)
+options:
+  name:
+    description: The reference that the image gets.
+    type: str
+    required: true
+  key:
+    description: The image's key, which is the digest of its configuration.
+    type: str
+    required: true
+  layers:
+    description: The digests of all layers of the image, the lowest first.
+    type: list
+    elements: str
+    required: true
+  os:
+    description: The image's operating system.
+    type: str
+    required: true
+  architecture:
+    description: The image's architecture.
+    type: str
+    required: true
+  blobs:
+    description:
+      - What has been sent, which is the configuration and the layers that the host does not have. Empty when the image
+        is here and only its name is to be moved.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      digest:
+        description: The digest of the uncompressed content.
+        type: str
+        required: true
+      size:
+        description: Its bytes.
+        type: int
+        required: true
+      chunks:
+        description: The digests of its chunks in their order.
+        type: list
+        elements: str
+        required: true
+  engine_socket:
+    description: The engine's unix socket.
+    type: path
+    default: /var/run/docker.sock
+  staging:
+    description: The folder in which the chunks arrived.
+    type: path
+    default: /var/lib/modelyard/images/staging
+attributes:
+  check_mode:
+    description: Says whether the image would be loaded or the name moved.
+    support: full
+  diff_mode:
+    description: There is nothing to show.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Point a name to an image that the host has
+  modelyard.mlops.image_load:
+    name: modelyard/iris-api:3f2a1c9
+    key: sha256:0f0c1c6b3a5d0b1f3f2a1c9d0f0c1c6b3a5d0b1f3f2a1c9d0f0c1c6b3a5d0b1f
+    layers: ["sha256:9c1b6dd6c1e6be9fdd2b1987783824670d3b0dd7ae8ad6f57dc3cea5739ac71e"]
+    os: linux
+    architecture: amd64
+"""
+
+RETURN = r"""
+outcome:
+  description:
+    - V(loaded), or V(present) when the image was here already.
+    - V(missing) or V(corrupt) when RV(chunks) have to be sent again.
+    - V(refused) when the engine did not take an archive without the layers that it was believed to have.
+  returned: always
+  type: str
+chunks:
+  description: The chunks that have to be sent again.
+  returned: always
+  type: list
+  elements: str
+reason:
+  description: What the engine said when it refused.
+  returned: always
+  type: str
+id:
+  description: The engine's own ID of the image.
+  returned: when the image is here
+  type: str
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.modelyard.mlops.plugins.module_utils.engine import Engine, EngineError, EngineUnreachable
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_archive import Blob, archive
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_key import ImageError, split_reference
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import CorruptChunk, Staging
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_target import Inspected, Target
+
+# An interrupted transfer is worth keeping for a day; then a newer commit has taken its place.
+FORGOTTEN_AFTER = 24 * 3600.0
+
+
+class LoadFailed(Exception):
+    """The image is not here and sending more does not help."""
+
+
+class Loader:
+    """Brings one image from the staging folder into the engine."""
+
+    def __init__(self, target: Target, staging: Staging, wanted: dict[str, t.Any]) -> None:
+        self._target = target
+        self._staging = staging
+        self._wanted = wanted
+        # The engine removes an image without a name at the next clean-up, so it arrives with one of ours.
+        self._arriving = "modelyard-arriving:" + wanted["key"].split(":", 1)[1][:32]
+
+    def run(self) -> dict[str, t.Any]:
+        """Load, verify, name, tidy up; returns the module's answer."""
+        image = self._target.find(self._wanted["key"])
+        outcome = "present"
+        if image is None:
+            unloaded = self._load()
+            if unloaded:
+                return {"changed": False, "id": "", **unloaded}
+            image = self._verified()
+            outcome = "loaded"
+        moved = self._target.key_at(self._wanted["name"]) != self._wanted["key"]
+        if moved:
+            self._target.tag(image, *split_reference(self._wanted["name"]))
+        self._target.untag(self._arriving)
+        self._staging.clear(self._wanted["key"], FORGOTTEN_AFTER)
+        return {**_answer(outcome), "changed": moved or outcome == "loaded", "id": image["Id"]}
+
+    def _load(self) -> dict[str, t.Any] | None:
+        """Stream the archive into the engine; returns what has to be sent again, or None when all went well."""
+        blobs = {
+            blob["digest"]: Blob(blob["digest"], blob["size"], tuple(blob["chunks"])) for blob in self._wanted["blobs"]
+        }
+        here = self._staging.chunks()
+        missing = [chunk for blob in blobs.values() for chunk in blob.chunks if chunk not in here]
+        config = blobs.pop(self._wanted["key"], None)
+        if config is None or missing:
+            return _answer("missing", chunks=missing)
+        stream = archive(config, self._wanted["layers"], blobs.values(), self._arriving, self._staging.read)
+        try:
+            self._target.load(stream)
+        except CorruptChunk as error:
+            return _answer("corrupt", chunks=[error.chunk], reason=str(error))
+        except EngineError as error:
+            complete = set(self._wanted["layers"]) <= set(blobs)
+            if complete or "no space left" in error.message:
+                raise LoadFailed(f"the engine does not load {self._wanted['name']}: {error.message}") from error
+            return _answer("refused", reason=error.message)
+        return None
+
+    def _verified(self) -> Inspected:
+        """The image that was loaded, proven to be the wanted one."""
+        wanted = self._wanted
+        image = self._target.inspect(self._arriving)
+        if image is None:
+            raise LoadFailed(f"the engine took the archive of {wanted['name']} and has no image of it")
+        problem = self._target.problem(image, wanted["key"], wanted["layers"], wanted["os"], wanted["architecture"])
+        if problem:
+            self._target.untag(self._arriving)
+            raise LoadFailed(f"what the engine made of {wanted['name']} is wrong and was removed: {problem}")
+        self._target.record(image, wanted["key"])
+        return image
+
+
+def _answer(outcome: str, chunks: t.Sequence[str] = (), reason: str = "") -> dict[str, t.Any]:
+    return {"outcome": outcome, "chunks": list(chunks), "reason": reason}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "key": {"type": "str", "required": True, "no_log": False},
+            "layers": {"type": "list", "elements": "str", "required": True},
+            "os": {"type": "str", "required": True},
+            "architecture": {"type": "str", "required": True},
+            "blobs": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "digest": {"type": "str", "required": True},
+                    "size": {"type": "int", "required": True},
+                    "chunks": {"type": "list", "elements": "str", "required": True},
+                },
+            },
+            "engine_socket": {"type": "path", "default": "/var/run/docker.sock"},
+            "staging": {"type": "path", "default": "/var/lib/modelyard/images/staging"},
+        },
+        supports_check_mode=True,
+    )
+    staging = Staging(module.params["staging"])
+    try:
+        target = Target(Engine(module.params["engine_socket"]), staging.records)
+        if module.check_mode:
+            here = target.find(module.params["key"]) is not None
+            named = target.key_at(module.params["name"]) == module.params["key"]
+            module.exit_json(changed=not named, **_answer("present" if here else "loaded"))
+        # Two controllers may bring the same image; the second then finds it here.
+        with staging.locked():
+            answer = Loader(target, staging, module.params).run()
+    except (LoadFailed, ImageError, EngineError, EngineUnreachable) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**answer)
+
+
+if __name__ == "__main__":
+    main()

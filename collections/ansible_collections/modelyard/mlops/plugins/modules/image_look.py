@@ -1,0 +1,181 @@
+#!/usr/bin/python
+# Copyright: The Modelyard authors
+# SPDX-License-Identifier: Apache-2.0
+"""Look at what a host has of some images."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_look
+short_description: Look at what a host has of some images
+description:
+  - Tells which of the wanted images a host's engine has, which layers of the others it knows, which chunks wait from
+    an earlier transfer, and how much space there is. M(modelyard.mlops.image_transfer) plans with it.
+  - A host without an engine is an answer and no failure.
+  - When an image is missing, the folder is made in which its chunks will arrive.
+version_added: 0.1.0
+author: The Modelyard authors (@modelyard)
+options:
+  images:
+    description: The wanted images.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: The reference that the image has to have on the host.
+        type: str
+        required: true
+      key:
+        description: The image's key, which is the digest of its configuration.
+        type: str
+        required: true
+  engine_socket:
+    description: The engine's unix socket.
+    type: path
+    default: /var/run/docker.sock
+  staging:
+    description: The folder in which chunks arrive.
+    type: path
+    default: /var/lib/modelyard/images/staging
+attributes:
+  check_mode:
+    description: Looks, and does not make the folder.
+    support: full
+  diff_mode:
+    description: There is nothing to show.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Look for one image
+  modelyard.mlops.image_look:
+    images:
+      - name: modelyard/iris-api:3f2a1c9
+        key: sha256:0f0c1c6b3a5d0b1f3f2a1c9d0f0c1c6b3a5d0b1f3f2a1c9d0f0c1c6b3a5d0b1f
+"""
+
+RETURN = r"""
+engine:
+  description: The engine's version, API version, operating system, architecture, store and data folder.
+  returned: when an engine answers
+  type: dict
+problem:
+  description: Why no engine answers; empty when one does.
+  returned: always
+  type: str
+present:
+  description: The wanted images which are here, by key, with the engine's own ID of each.
+  returned: always
+  type: dict
+tagged:
+  description: For each wanted name the key of the image that it points to now, or null.
+  returned: always
+  type: dict
+chains:
+  description: The chain IDs of all layers that the engine knows. Empty when all wanted images are here.
+  returned: always
+  type: list
+  elements: str
+staged:
+  description: The chunks that wait from an earlier transfer.
+  returned: always
+  type: list
+  elements: str
+codecs:
+  description: The compression that this host can undo, the best first.
+  returned: always
+  type: list
+  elements: str
+space:
+  description: For C(engine) and C(staging) the folder, its free bytes and the file system (device number) it is on.
+  returned: always
+  type: dict
+"""
+
+import os
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.modelyard.mlops.plugins.module_utils import image_codec
+from ansible_collections.modelyard.mlops.plugins.module_utils.engine import Engine, EngineError, EngineUnreachable
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import Staging
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_target import Target
+
+
+def look(engine: Engine, images: list[dict[str, str]], staging: Staging) -> dict[str, t.Any]:
+    """What there is of `images`."""
+    found: dict[str, t.Any] = {
+        "engine": None,
+        "problem": "",
+        "present": {},
+        "tagged": {},
+        "chains": [],
+        "staged": [],
+        "codecs": image_codec.available(),
+        "space": {"staging": space(staging.path), "engine": space("/var/lib")},
+    }
+    try:
+        target = Target(engine, staging.records)
+    except (EngineError, EngineUnreachable) as error:
+        return {**found, "problem": str(error)}
+    found["engine"] = target.describe()
+    found["space"]["engine"] = space(target.root)
+    for key in {image["key"] for image in images}:
+        here = target.find(key)
+        if here:
+            found["present"][key] = here["Id"]
+    found["tagged"] = {image["name"]: target.key_at(image["name"]) for image in images}
+    if _incomplete(found, images):
+        found["chains"] = target.chains()
+        found["staged"] = sorted(staging.chunks())
+    return found
+
+
+def _incomplete(found: dict[str, t.Any], images: list[dict[str, str]]) -> bool:
+    return any(image["key"] not in found["present"] for image in images)
+
+
+def space(path: str) -> dict[str, t.Any]:
+    """Free bytes where `path` is or would be."""
+    existing = os.path.abspath(path)
+    while not os.path.isdir(existing):
+        existing = os.path.dirname(existing)
+    status = os.statvfs(existing)
+    return {"path": path, "free": status.f_bavail * status.f_frsize, "device": os.stat(existing).st_dev}
+
+
+def visitor() -> int | None:
+    """The user who logged in, when this process got its privileges by sudo."""
+    uid = os.environ.get("SUDO_UID", "")
+    return int(uid) if uid.isdigit() and os.geteuid() == 0 else None
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "images": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "key": {"type": "str", "required": True, "no_log": False},
+                },
+            },
+            "engine_socket": {"type": "path", "default": "/var/run/docker.sock"},
+            "staging": {"type": "path", "default": "/var/lib/modelyard/images/staging"},
+        },
+        supports_check_mode=True,
+    )
+    images = module.params["images"]
+    staging = Staging(module.params["staging"])
+    found = look(Engine(module.params["engine_socket"]), images, staging)
+    if found["engine"] and _incomplete(found, images) and not module.check_mode:
+        staging.prepare(visitor())
+    module.exit_json(changed=False, **found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+#!/usr/bin/python
+# Copyright: The Modelyard authors
+# SPDX-License-Identifier: Apache-2.0
+"""Documentation of the action plugin image_transfer."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_transfer
+short_description: Bring container images to a host without a registry
+description:
+  - Only the layers that the host does not have travel, compressed, over Ansible's own connection.
+  - An image is known by its key, the digest of its configuration, which names all layers. The name is moved last, and
+    only to an image whose key has been verified on the host.
+  - The controller exports an image once for all hosts, into a cache of compressed chunks which all images share. As
+    root, it reads only the changed layers out of the engine's own folder and verifies them; otherwise it takes what
+    C(docker save) gives.
+  - A transfer that was cut goes on at the chunk where it stopped, in the same run and in a later one.
+  - A host that has the image is left alone after one look at it; the image is not exported then.
+  - Engines with the classic store take archives without the layers that they have. An engine with the containerd
+    store, and Podman, get whole archives.
+version_added: 0.1.0
+author: The Modelyard authors (@modelyard)
+options:
+  images:
+    description: The images that the host has to have.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: The reference that the image gets on the host, with a tag that is not C(latest).
+        type: str
+        required: true
+      source:
+        description:
+          - Where it comes from.
+          - V(docker-daemon) is the controller's engine, found by the environment variable E(DOCKER_HOST) or at its
+            usual place; V(docker-archive) a file that C(docker save) wrote.
+        type: str
+        choices: [docker-daemon, docker-archive]
+        default: docker-daemon
+      reference:
+        description: What it is called at its source. The O(images[].name) when not given.
+        type: str
+      path:
+        description: The archive, on the controller.
+        type: str
+  engine_socket:
+    description: The unix socket of the host's engine.
+    type: path
+    default: /var/run/docker.sock
+  staging:
+    description: The folder on the host in which chunks wait until their image is loaded.
+    type: path
+    default: /var/lib/modelyard/images/staging
+  cache_path:
+    description: The cache's folder on the controller. Empty is C(modelyard/images) in the user's cache folder.
+    type: str
+    default: ""
+  cache_max_gib:
+    description: What the cache may take before it drops what was not used for longest.
+    type: float
+    default: 20.0
+  cache_max_days:
+    description: After how many days without use something is dropped from the cache.
+    type: float
+    default: 14.0
+attributes:
+  action:
+    description: The work is divided between the controller and two modules on the host.
+    support: full
+  check_mode:
+    description:
+      - Changes nothing on the host, and works on one that has no engine yet.
+      - Fills the controller's cache, since only then the compressed sizes are known.
+    support: full
+  diff_mode:
+    description: Shows the plan, that is layers, bytes and disk space of each image that is not there.
+    support: full
+notes:
+  - Needs the rights to use the host's engine, so usually C(become).
+"""
+
+EXAMPLES = r"""
+- name: Bring an image that was built here
+  modelyard.mlops.image_transfer:
+    images:
+      - name: modelyard/iris-api:3f2a1c9
+  become: true
+
+- name: Bring an image out of a file
+  modelyard.mlops.image_transfer:
+    images:
+      - name: modelyard/mlflow:3f2a1c9
+        source: docker-archive
+        path: artifacts/mlflow.tar
+  become: true
+"""
+
+RETURN = r"""
+images:
+  description: What became of each image, by its name. In check mode, what would become of it.
+  returned: always
+  type: dict
+  contains:
+    key:
+      description: The image's key.
+      type: str
+    id:
+      description: The host's engine's own ID of the image; empty when it is not there.
+      type: str
+    changed:
+      description: Whether the image was brought or its name moved.
+      type: bool
+    path:
+      description:
+        - V(present), V(tag) (only the name moved), V(thin) (only upper layers travelled) or V(full).
+      type: str
+    reason:
+      description: Why all layers travelled, when they did.
+      type: str
+    store:
+      description: The store of the host's engine, V(classic), V(containerd) or V(podman).
+      type: str
+    bytes_total:
+      description: The size of the uncompressed image.
+      type: int
+    bytes_sent:
+      description: The bytes that were put on the connection.
+      type: int
+    bytes_skipped:
+      description: The uncompressed bytes that did not have to travel.
+      type: int
+    layers_total:
+      description: The number of its layers.
+      type: int
+    layers_sent:
+      description: The number of layers that travelled.
+      type: int
+    layers_skipped:
+      description: The number of layers that did not have to.
+      type: int
+    seconds:
+      description: How long it took.
+      type: float
+"""

@@ -1,0 +1,164 @@
+# Copyright: The Modelyard authors
+# SPDX-License-Identifier: Apache-2.0
+"""What has to happen so that a host has an image: decided before a byte is sent, and told in words."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.modelyard.mlops.plugins.module_utils import image_target
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_key import Image, ImageError, shared_layers
+
+from .image_cache import CachedBlob, Chunk
+
+# The answer of M(modelyard.mlops.image_look).
+Look = dict[str, t.Any]
+
+# The oldest engine that is supported is 20.10.
+_OLDEST_API = (1, 41)
+
+# How the image gets there.
+PRESENT = "present"  # it is there, and so is its name
+TAG = "tag"  # it is there, and only its name has to be moved
+THIN = "thin"  # the engine has the lowest layers
+FULL = "full"  # all layers travel
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The way of one image to one host.
+
+    :ivar skip: how many of its layers, from the lowest up, stay at home.
+    :ivar reason: why all layers travel, when they do.
+    """
+
+    name: str
+    image: Image
+    path: str
+    skip: int
+    reason: str = ""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that travel."""
+        return self.image.layers[self.skip :]
+
+    @property
+    def blobs(self) -> list[str]:
+        """What the source has to export: the configuration and the layers that travel, each once."""
+        if self.path in (PRESENT, TAG):
+            return []
+        return list(dict.fromkeys((self.image.key, *self.layers)))
+
+    def full(self, reason: str) -> Plan:
+        """The same with all layers."""
+        return Plan(self.name, self.image, FULL, 0, reason)
+
+
+def plan(name: str, image: Image, look: Look) -> Plan:
+    """Decide how `image` gets to the host that was looked at."""
+    if image.key in look["present"]:
+        here = look["tagged"].get(name) == image.key
+        return Plan(name, image, PRESENT if here else TAG, len(image.layers))
+    empty = Plan(name, image, FULL, 0, "the host has none of its layers")
+    if look["engine"] is None:
+        return empty.full("the host has no engine yet")
+    if look["engine"]["store"] != image_target.CLASSIC:
+        return empty.full(f"an engine with the store '{look['engine']['store']}' takes only whole archives")
+    skip = shared_layers(image.layers, set(look["chains"]))
+    return Plan(name, image, THIN, skip) if skip else empty
+
+
+def refuse(look: Look, images: t.Iterable[tuple[str, Image]], socket: str) -> None:
+    """Say what makes a transfer impossible, whatever has to be sent.
+
+    :raises ImageError: there is such a thing.
+    """
+    engine = look["engine"]
+    if engine is None:
+        raise ImageError(
+            f"no container engine to bring images to: {look['problem']}. Run the role modelyard.mlops.docker first,"
+            f" use become, or name the engine's socket (engine_socket is {socket})"
+        )
+    if tuple(int(part) for part in engine["api"].split(".")) < _OLDEST_API:
+        raise ImageError(f"the engine {engine['version']} is too old: 20.10 or newer is needed")
+    for name, image in images:
+        if (image.os, image.architecture) != (engine["os"], engine["architecture"]):
+            raise ImageError(
+                f"{name} is an image for {image.os}/{image.architecture}, and the host's engine runs"
+                f" {engine['os']}/{engine['architecture']}: build it for that platform"
+            )
+
+
+def refuse_too_little_space(look: Look, name: str, blobs: t.Sequence[CachedBlob]) -> None:
+    """Compare what the transfer of `blobs` takes with what is free.
+
+    The chunks wait in the staging folder, the engine unpacks the archive next to its data, and then makes the layers.
+
+    :raises ImageError: it is too little.
+    """
+    staging, engine = look["space"]["staging"], look["space"]["engine"]
+    needs = [
+        (staging, sum(chunk.packed for chunk in missing_chunks(look, blobs))),
+        (engine, 2 * sum(b.size for b in blobs)),
+    ]
+    for place, _ in needs:
+        need = sum(size for other, size in needs if other["device"] == place["device"])
+        if need > place["free"]:
+            raise ImageError(
+                f"{name} needs {human(need)} at {place['path']}, where {human(place['free'])} are free:"
+                f" make room on that file system"
+            )
+
+
+def missing_chunks(look: Look, blobs: t.Iterable[CachedBlob]) -> list[Chunk]:
+    """The chunks of `blobs` that do not wait on the host already, in their order."""
+    staged = set(look["staged"])
+    return list({chunk.id: chunk for blob in blobs for chunk in blob.chunks if chunk.id not in staged}.values())
+
+
+def describe(planned: Plan, look: Look, blobs: t.Sequence[CachedBlob]) -> str:
+    """The plan as a person reads it."""
+    image = planned.image
+    lines = [f"{planned.name} ({image.key}): {_HEADLINES[planned.path]}"]
+    if planned.path == TAG:
+        lines.append(f"  the name points to {look['tagged'].get(planned.name) or 'nothing'} now")
+    if not blobs:
+        return "\n".join(lines) + "\n"
+    if planned.reason:
+        lines[0] += f", since {planned.reason}"
+    known = {blob.digest: blob for blob in blobs}
+    for position, layer in enumerate(image.layers):
+        if position < planned.skip:
+            lines.append(f"  {layer}  is there")
+        else:
+            lines.append(f"  {layer}  travels: {human(known[layer].size)}, compressed {human(known[layer].packed)}")
+    chunks = missing_chunks(look, blobs)
+    lines.append(
+        f"  to send: {human(sum(chunk.packed for chunk in chunks))} of {human(image.size)}"
+        f" ({len(look['staged'])} chunks wait from an earlier transfer)"
+    )
+    raw = sum(blob.size for blob in blobs)
+    packed = sum(blob.packed for blob in blobs)
+    lines.append(
+        f"  disk: {human(packed)} at {look['space']['staging']['path']}, {human(2 * raw)} in the engine's folder"
+    )
+    return "\n".join(lines) + "\n"
+
+
+_HEADLINES = {
+    PRESENT: "is there",
+    TAG: "is there, only its name moves",
+    THIN: "only the upper layers travel",
+    FULL: "all layers travel",
+}
+
+
+def human(size: float) -> str:
+    """Bytes as a person reads them."""
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.2f} GB"

@@ -1,0 +1,252 @@
+# Copyright: The Modelyard authors
+# SPDX-License-Identifier: Apache-2.0
+"""service_config: the transaction, with a service that only remembers what it was told."""
+
+from __future__ import annotations
+
+import http.server
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ansible_collections.modelyard.mlops.plugins.module_utils import service_config
+from ansible_collections.modelyard.mlops.plugins.module_utils.owned import ConfigError, DesiredFile, Tree
+from ansible_collections.modelyard.mlops.plugins.module_utils.service_config import (
+    Journal,
+    Request,
+    Systemd,
+    Verify,
+    converge,
+)
+
+# A validator that refuses any tree with the word "bad" in it, and needs the file of somebody else to be there.
+VALIDATOR = [
+    sys.executable,
+    "-c",
+    "import pathlib, sys; root = pathlib.Path(sys.argv[1]); assert (root / 'theirs.yml').exists();"
+    "sys.exit('bad word' if 'bad' in (root / 'main.yml').read_text() else 0)",
+    "{root}",
+]
+
+
+class FakeService(Systemd):
+    """Remembers what it was told; refuses when the file it watches says so, as a real one would."""
+
+    def __init__(self, watched: Path, running: bool = True, exists: bool = True) -> None:
+        super().__init__("fake")
+        self.watched, self.running, self.exists = watched, running, exists
+        self.told: list[str] = []
+        self.stopped = False
+
+    def known(self) -> bool:
+        return self.exists
+
+    def active(self) -> bool:
+        return self.running
+
+    def failed(self) -> bool:
+        return False
+
+    def tell(self, action: str) -> str | None:
+        self.told.append(action)
+        return "fake refuses" if "refused" in self.watched.read_text() else None
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def journal(self, since: float) -> str:
+        return "the last words"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "etc"
+    root.mkdir()
+    for name in ("main.yml", "theirs.yml"):
+        (root / name).write_text("old\n")
+        (root / name).chmod(0o644)
+    return root
+
+
+@pytest.fixture
+def request_(root: Path, tmp_path: Path) -> Request:
+    return Request(
+        tree=tree(root, "new\n"),
+        validate=VALIDATOR,
+        service=FakeService(root / "main.yml"),
+        state_folder=str(tmp_path / "state"),
+        temporary_folder=str(tmp_path),
+    )
+
+
+def tree(root: Path, text: str) -> Tree:
+    return Tree(root=str(root), files={"main.yml": DesiredFile(text.encode(), 0o644)})
+
+
+def told(request: Request) -> list[str]:
+    assert isinstance(request.service, FakeService)
+    return request.service.told
+
+
+def test_a_change_is_made_and_the_service_told_once(request_: Request, root: Path) -> None:
+    outcome = converge(request_)
+    assert (outcome.changed, outcome.applied, outcome.changed_files) == (True, "reload", [str(root / "main.yml")])
+    assert (root / "main.yml").read_text() == "new\n"
+    assert not converge(request_).changed
+    assert told(request_) == ["reload"]
+    assert sorted(path.name for path in root.iterdir()) == ["main.yml", "theirs.yml"]
+
+
+def test_check_mode_reports_and_changes_nothing(request_: Request, root: Path, tmp_path: Path) -> None:
+    outcome = converge(replace(request_, check=True))
+    assert outcome.changed and outcome.applied == "reload" and outcome.diff[0]["after"] == "new\n"
+    assert (root / "main.yml").read_text() == "old\n"
+    assert told(request_) == [] and sorted(path.name for path in tmp_path.iterdir()) == ["etc"]
+
+
+def test_check_mode_on_a_fresh_host(tmp_path: Path) -> None:
+    request = Request(
+        tree=tree(tmp_path / "fresh" / "service", "new\n"),
+        validate=["no-such-program"],
+        service=FakeService(tmp_path / "none", exists=False),
+        check=True,
+        state_folder=str(tmp_path / "state"),
+    )
+    assert converge(request).changed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refused_configuration_changes_nothing(request_: Request, root: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nothing was changed(?s:.)*bad word"):
+        converge(replace(request_, tree=tree(root, "bad\n")))
+    assert (root / "main.yml").read_text() == "old\n" and told(request_) == []
+
+
+def test_a_missing_validator_or_unit_is_named(request_: Request, root: Path) -> None:
+    with pytest.raises(ConfigError, match="no-such-program is not installed"):
+        converge(replace(request_, validate=["no-such-program"]))
+    with pytest.raises(ConfigError, match="no unit fake.service"):
+        converge(replace(request_, service=FakeService(root / "main.yml", exists=False)))
+    assert (root / "main.yml").read_text() == "old\n"
+
+
+def test_a_failing_service_gets_its_old_files_back(request_: Request, root: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"fake refuses.*former configuration is back(?s:.)*the last words"):
+        converge(replace(request_, tree=tree(root, "refused\n")))
+    assert (root / "main.yml").read_text() == "old\n"
+    assert told(request_) == ["reload", "reload"]
+    assert Journal(str(tmp_path / "state"), str(root), request_.service).read() is None
+
+
+def test_a_service_that_did_not_run_before_does_not_run_after_a_failure(request_: Request, root: Path) -> None:
+    service = FakeService(root / "main.yml", running=False)
+    with pytest.raises(ConfigError, match="stopped as it was"):
+        converge(replace(request_, service=service, tree=tree(root, "refused\n")))
+    assert service.stopped
+
+
+def test_an_error_between_two_files_takes_all_back(
+    request_: Request, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(changes: object) -> None:
+        (root / "main.yml").write_text("half\n")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(service_config, "apply", broken)
+    with pytest.raises(ConfigError, match="disk full.*is back"):
+        converge(replace(request_, validate=[]))
+    assert (root / "main.yml").read_text() == "old\n"
+
+
+def die_between_swap_and_verify(request: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave behind what a power cut leaves: the new files and the journal, and a service that knows nothing."""
+    with monkeypatch.context() as patch:
+        patch.setattr(service_config, "_apply_to_service", lambda *_: None)
+        patch.setattr(Journal, "remove", lambda _: None)
+        converge(request)
+
+
+def test_an_interrupted_run_is_finished_by_the_next(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+    die_between_swap_and_verify(request_, monkeypatch)
+    assert told(request_) == []
+    preview = converge(replace(request_, check=True))
+    assert preview.changed and preview.resumed and preview.changed_files == []
+    outcome = converge(request_)
+    assert outcome.changed and outcome.resumed and told(request_) == ["reload"]
+    assert not converge(request_).changed
+
+
+def test_an_interrupted_run_that_cannot_be_finished_is_taken_back(
+    request_: Request, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    die_between_swap_and_verify(replace(request_, tree=tree(root, "refused\n")), monkeypatch)
+    with pytest.raises(ConfigError, match="former configuration is back"):
+        converge(replace(request_, tree=tree(root, "refused\n")))
+    assert (root / "main.yml").read_text() == "old\n"
+
+
+def test_the_last_good_state_survives_several_interruptions(
+    request_: Request, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for text in ("first\n", "second\n"):
+        die_between_swap_and_verify(replace(request_, tree=tree(root, text)), monkeypatch)
+    with pytest.raises(ConfigError, match="former configuration is back"):
+        converge(replace(request_, tree=tree(root, "refused\n")))
+    assert (root / "main.yml").read_text() == "old\n"
+
+
+def test_a_changed_unit_restarts_and_may_bring_the_service(
+    request_: Request, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_config, "UNIT_FOLDER", str(tmp_path / "units"))
+    units = Tree(root=str(tmp_path / "units"), files={"fake.service": DesiredFile(b"[Service]\n", 0o644)})
+    service = FakeService(root / "main.yml", exists=False)
+    assert converge(replace(request_, service=service, units=units)).applied == "restart"
+    assert (tmp_path / "units" / "fake.service").exists()
+
+
+def test_two_runs_at_once(request_: Request, root: Path, tmp_path: Path) -> None:
+    path = Journal(str(tmp_path / "state"), str(root), request_.service).path + ".lock"
+    with service_config._locked(path), pytest.raises(ConfigError, match="another run"):
+        converge(request_)
+
+
+@pytest.fixture
+def page() -> Iterator[tuple[str, dict[str, str]]]:
+    """A server that answers with whatever the test puts into the dict."""
+    content = {"body": "ready"}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/ready" else 503)
+            self.end_headers()
+            self.wfile.write(content["body"].encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", content
+    server.shutdown()
+
+
+def test_verify_by_status_and_text(page: tuple[str, dict[str, str]]) -> None:
+    url, _ = page
+    assert Verify(url + "/ready", contains="ready").problem(0) is None
+    assert "does not contain" in str(Verify(url + "/ready", contains="other").problem(0))
+    assert "answered 503 instead of 200: ready" in str(Verify(url + "/").problem(0))
+    assert "did not answer" in str(Verify("http://127.0.0.1:1/").problem(0))
+
+
+def test_verify_by_the_time_of_the_last_load(page: tuple[str, dict[str, str]]) -> None:
+    url, content = page
+    verify = Verify(url + "/ready", newer="loaded_seconds")
+    assert "no metric" in str(verify.problem(0))
+    content["body"] = f"# TYPE loaded_seconds gauge\nloaded_seconds {time.time():.9e}\n"
+    assert verify.problem(time.time() - 60) is None
+    assert "not accepted" in str(verify.problem(time.time() + 60))

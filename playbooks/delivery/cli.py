@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verbs of the Makefile, each a few lines: the order of things, and nothing of how they are done."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from rehearsal import bodies
+
+from . import cloud, engine, images, infrastructure, preflight, secrets, site, summary
+from .errors import DeliveryError
+from .run import Run
+from .yard import Yard
+
+VERBS: dict[str, Callable[[Run, Yard, list[str]], None]] = {}
+
+
+def verb(function: Callable[[Run, Yard, list[str]], None]) -> Callable[[Run, Yard, list[str]], None]:
+    """Make a function callable as `python -m delivery NAME`."""
+    VERBS[function.__name__] = function
+    return function
+
+
+@verb
+def up(run: Run, yard: Yard, arguments: list[str]) -> None:
+    """Prepare this machine, deliver, and say where everything is."""
+    with run.phase("machine"):
+        preflight.check(yard.root, rehearsed=yard.rehearsed)
+        engine.ensure(run, yard.state)
+        _join_docker_group()
+    deliver(run, yard, arguments)
+
+
+@verb
+def deliver(run: Run, yard: Yard, arguments: list[str]) -> None:
+    """Make the yard's hosts what the commit says."""
+    secrets.ensure(yard.secrets)
+    terraform(run, yard, [])
+    build(run, yard, [])
+    recap = _site(run, yard, arguments)
+    _summarise(run, yard, sum(host.changed for host in recap.values()))
+
+
+@verb
+def terraform(run: Run, yard: Yard, arguments: list[str]) -> None:
+    """Apply Terraform; in the rehearsal, start the cloud before and give the instances bodies after."""
+    with run.phase("terraform"):
+        environment = _cloud(yard, start=True)
+        if infrastructure.apply(run, yard, environment):
+            run.say("  the cloud was changed")
+    if yard.rehearsed:
+        with run.phase("hosts"):
+            image = images.build_host(run, yard.root)
+            done = bodies.reconcile(yard.name, bodies.instances(environment), image, yard.known_hosts)
+            for name, what in done.items():
+                run.say(f"  {name}: {what}")
+
+
+@verb
+def bootstrap(run: Run, yard: Yard, arguments: list[str]) -> None:
+    """Make the state's bucket and let a repository's workflows in: `bootstrap [OWNER/NAME]`."""
+    with run.phase("bootstrap"):
+        environment = _cloud(yard, start=True)
+        infrastructure.bootstrap(run, yard, environment, arguments[0] if arguments else None)
+
+
+@verb
+def build(run: Run, yard: Yard, arguments: list[str]) -> None:
+    """Build the images of this commit."""
+    with run.phase("images"):
+        images.build(run, yard.root, yard.commit())
+
+
+@verb
+def play(run: Run, yard: Yard, arguments: list[str]) -> None:
+    """Run one playbook by hand: `play PLAYBOOK [ansible-playbook's options]`, output on the screen."""
+    environment = site.environment(yard, _cloud(yard))
+    command = site.command(yard, arguments[0], arguments[1:])
+    os.execvpe(command[0], command, environment)
+
+
+@verb
+def train(run: Run, yard: Yard, arguments: list[str]) -> None:
+    """Train once more, and redeploy with the model that is best now."""
+    with run.phase("train"):
+        recap = site.play(run, yard, "train.yml", _cloud(yard), arguments)
+    _summarise(run, yard, sum(host.changed for host in recap.values()))
+
+
+@verb
+def status(run: Run, yard: Yard, arguments: list[str]) -> None:
+    """Say where everything is and what serves."""
+    _summarise(run, yard, 0)
+
+
+@verb
+def address(run: Run, yard: Yard, arguments: list[str]) -> None:
+    """Print the API's address and nothing else, for other commands."""
+    print(_api_address(yard))
+
+
+@verb
+def down(run: Run, yard: Yard, arguments: list[str]) -> None:
+    """Remove all that `up` made for this yard, and nothing else."""
+    with run.phase("down"):
+        if yard.rehearsed and cloud.running(yard.state) is None:
+            run.say("  its cloud is not running: nothing to destroy there")
+        else:
+            infrastructure.destroy(run, yard, _cloud(yard))
+        if not yard.rehearsed:
+            return
+        for name in bodies.remove(yard.name) if engine.answers() else []:
+            run.say(f"  {name}: removed")
+        cloud.stop(yard.state)
+        others = [path for path in yard.state.parent.iterdir() if path.is_dir() and path != yard.state]
+        if not others and engine.answers():
+            images.remove(run)
+        if not others and engine.stop(yard.state):
+            run.say("  the Docker engine that `make up` started is stopped")
+    shutil.rmtree(yard.state)
+    print(f"{yard.name} is gone. The tools stay in .venv and .ansible: `make clean` removes them.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a verb; return the exit code."""
+    parser = argparse.ArgumentParser(prog="delivery", description=__doc__)
+    parser.add_argument("verb", choices=sorted(VERBS))
+    parser.add_argument("arguments", nargs=argparse.REMAINDER)
+    parser.add_argument("--env", default=os.environ.get("ENV", "rehearsal"), help="the environment's folder")
+    parser.add_argument("--yard", default=os.environ.get("YARD") or None, help="its name, when not the folder's")
+    options = parser.parse_args(argv)
+    # A workflow that is cancelled sends SIGTERM: treat it as a person's Ctrl-C, which children may finish after.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yard = Yard.named(options.env, options.yard)
+        if options.verb in ("play", "address"):
+            VERBS[options.verb](Run(yard.log), yard, options.arguments)
+            return 0
+        with yard.locked(options.verb):
+            VERBS[options.verb](Run(yard.log), yard, options.arguments)
+    except DeliveryError as error:
+        print(f"\n✗ {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\n✗ stopped; nothing is left locked, and `make {options.verb}` again finishes the job", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _cloud(yard: Yard, start: bool = False) -> Mapping[str, str]:
+    """Return the environment in which the yard's cloud is reached: the emulated one's in the rehearsal."""
+    if not yard.rehearsed:
+        return os.environ
+    running = cloud.start(yard.state) if start else cloud.running(yard.state)
+    if running is None:
+        raise DeliveryError(f"{yard.name} is not up: run `make up` first")
+    return cloud.environment(running)
+
+
+def _site(run: Run, yard: Yard, arguments: Sequence[str]) -> dict[str, site.Recap]:
+    with run.phase("site"):
+        return site.play(run, yard, "site.yml", _cloud(yard), arguments)
+
+
+def _summarise(run: Run, yard: Yard, changed: int) -> None:
+    address = _api_address(yard)
+    try:
+        found = summary.served(address, yard)
+    except OSError as error:
+        raise DeliveryError(f"the API at http://{address}/ does not say what it serves: {error}") from error
+    remarks = []
+    if yard.rehearsed and not grafana_to_be_had():
+        remarks.append("Grafana's server cannot be had on this machine; its configuration and dashboards are in place")
+    run.say(summary.text(yard, address, found, run.durations, remarks, changed))
+    (yard.state / "summary.json").write_text(json.dumps({"address": address, "seconds": run.durations}) + "\n")
+
+
+def _api_address(yard: Yard) -> str:
+    """Return the address of the first host of group `app`, as the inventory has it."""
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible-inventory"), "-i", yard.inventory, "--list"],
+        env=site.environment(yard, _cloud(yard)),
+        cwd=yard.root,
+        capture_output=True,
+        text=True,
+    )
+    try:
+        found = json.loads(done.stdout)
+        return str(found["_meta"]["hostvars"][found["app"]["hosts"][0]]["ansible_host"])
+    except (ValueError, LookupError) as error:
+        raise DeliveryError(f"no host of group `app` in {yard.inventory}: {done.stderr.strip()[-500:]}") from error
+
+
+def _join_docker_group() -> None:
+    """Go on as a member of the group `docker`, where the engine was just installed for a user who is not root."""
+    if os.geteuid() == 0 or os.access("/var/run/docker.sock", os.W_OK):
+        return
+    subprocess.run(["sudo", "-n", "usermod", "-aG", "docker", os.environ["USER"]], check=True)
+    os.execvp("sg", ["sg", "docker", "-c", shlex.join([sys.executable, "-m", "delivery", *sys.argv[1:]])])

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds the images of images/ that are not there yet, and names them after the commit."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import engine
+from .errors import DeliveryError
+from .run import Run
+
+BASE = "modelyard/base:bookworm"
+HOST = "modelyard/host:bookworm"
+OFFICIAL_BASE = "debian:bookworm-slim"
+# What an image was built from, as a label: the same sources are not built twice, whatever the build cache forgot.
+SOURCE_LABEL = "modelyard.source"
+# Never part of an image: what tests and tools leave in a source folder.
+LEFT_OUT = ("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", "tests", "build")
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image that this repository builds: `target` is the stage of the Dockerfile in images/`folder`."""
+
+    name: str
+    folder: str
+    target: str | None = None
+
+
+SHIPPED = (
+    Image("modelyard/iris-train", "iris", "train"),
+    Image("modelyard/iris-api", "iris", "api"),
+    Image("modelyard/mlflow", "mlflow"),
+)
+
+
+def build(run: Run, root: Path, tag: str) -> list[str]:
+    """Build what is missing of the images that are shipped to hosts; return their references with `tag`."""
+    ensure_base(run, root)
+    return [_build(run, root / "images", image, f"{image.name}:{tag}") for image in SHIPPED]
+
+
+def build_host(run: Run, root: Path) -> str:
+    """Build the sandbox host's image if its sources changed; return its reference."""
+    ensure_base(run, root)
+    return _build(run, root / "images", Image("modelyard/host", "host"), HOST)
+
+
+def ensure_base(run: Run, root: Path) -> None:
+    """Make the base image: from the official one, or with mmdebstrap where no registry answers."""
+    if _image_id(BASE):
+        return
+    client, env = engine.builder()
+    pulled, _ = run.command([client, "pull", "--quiet", OFFICIAL_BASE], expect=(0, 1))
+    if pulled == 0:
+        run.command([client, "build", "--progress", "plain", "--tag", BASE, root / "images/base"], env=os.environ | env)
+        return
+    run.say("  no registry answers: making the base image from Debian's packages")
+    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if not shutil.which("mmdebstrap"):
+        run.command([*sudo, "apt-get", "update", "--quiet"])
+        run.command([*sudo, "apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "mmdebstrap"])
+    run.command([*sudo, root / "images/base/bootstrap", BASE])
+
+
+def source_digest(folder: Path, *parts: str) -> str:
+    """Return the sha256 over a build context (paths, modes of execution, contents) and `parts`."""
+    digest = hashlib.sha256("\0".join(parts).encode())
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        if path.is_file() and not set(relative.parts) & set(LEFT_OUT) and not path.name.endswith(".egg-info"):
+            digest.update(f"\0{relative}\0{os.access(path, os.X_OK)}\0".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _build(run: Run, images: Path, image: Image, reference: str) -> str:
+    folder = images / image.folder
+    base_id = _image_id(BASE)
+    if base_id is None:
+        raise DeliveryError(f"the base image {BASE} is gone: run the same command again")
+    digest = source_digest(folder, base_id, image.target or "")
+    built = _built_from(digest)
+    if built:
+        run.command(["docker", "tag", built, reference])
+        return reference
+    run.status(f"building {reference}")
+    client, env = engine.builder()
+    command: list[str | Path] = [client, "build", "--progress", "plain", "--tag", reference]
+    command += ["--build-arg", f"BASE={BASE}", "--label", f"{SOURCE_LABEL}={digest}"]
+    command += ["--target", image.target] if image.target else []
+    bundle = _ca_bundle()
+    command += ["--secret", f"id=ca,src={bundle}"] if bundle else []
+    run.command([*command, folder], env=os.environ | env, status=lambda line: f"{image.name}: {line}" if line else None)
+    return reference
+
+
+def _built_from(digest: str) -> str | None:
+    """Return the ID of an image that was built from these sources."""
+    found = subprocess.run(
+        ["docker", "images", "--quiet", "--no-trunc", "--filter", f"label={SOURCE_LABEL}={digest}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    return found[0] if found else None
+
+
+def _image_id(reference: str) -> str | None:
+    done = subprocess.run(
+        ["docker", "image", "inspect", "--format", "{{.Id}}", reference], capture_output=True, text=True
+    )
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _ca_bundle() -> Path | None:
+    """Return the certificates that this machine trusts, a company proxy's included; builds need them too."""
+    named = os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
+    return Path(named) if Path(named).is_file() else None

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs playbooks on a yard's hosts, with what the inventory needs to know of this run."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .run import Run
+from .yard import Yard
+
+_RECAP = re.compile(r"^(?P<host>\S+)\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+)\s+unreachable=(?P<unreachable>\d+)"
+                    r"\s+failed=(?P<failed>\d+)")  # fmt: skip
+_HEADLINE = re.compile(r"^(?:PLAY|TASK|RUNNING HANDLER) \[(?P<name>[^\]]+)\]")
+
+
+@dataclass(frozen=True)
+class Recap:
+    """How many tasks of a playbook ran, and how many of them changed something, on one host."""
+
+    ok: int
+    changed: int
+
+
+def environment(yard: Yard, cloud: Mapping[str, str]) -> dict[str, str]:
+    """Return a playbook's environment: `cloud`, and what the inventory and group_vars read of this run.
+
+    :param cloud: the whole environment in which the cloud is reached.
+    """
+    return {
+        **cloud,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "ANSIBLE_CONFIG": str(yard.root / "ansible.cfg"),
+        "MODELYARD_YARD": yard.name,
+        "MODELYARD_STATE": str(yard.state),
+        "MODELYARD_COMMIT": yard.commit(),
+    }
+
+
+def play(
+    run: Run, yard: Yard, playbook: str, cloud: Mapping[str, str], arguments: Sequence[str] = ()
+) -> dict[str, Recap]:
+    """Run a playbook of playbooks/ (or a collection's, by its FQCN) and return its recap by host.
+
+    :raises DeliveryError: a task failed; the message carries the last lines.
+    """
+    argv = command(yard, playbook, arguments)
+    _, lines = run.command(argv, env=environment(yard, cloud), cwd=yard.root, status=headline)
+    return recap(lines)
+
+
+def command(yard: Yard, playbook: str, arguments: Sequence[str] = ()) -> list[str]:
+    """Return the ansible-playbook command for a playbook of playbooks/ or, by its FQCN, of a collection."""
+    target = str(yard.root / "playbooks" / playbook) if playbook.endswith(".yml") else playbook
+    secrets = ["--extra-vars", f"@{yard.secrets}"] if yard.secrets.exists() else []
+    program = str(Path(sys.executable).with_name("ansible-playbook"))
+    return [program, "-i", str(yard.inventory), target, *secrets, *arguments]
+
+
+def headline(line: str) -> str | None:
+    """Return a play's or task's name from a line of Ansible's output, None for other lines."""
+    found = _HEADLINE.match(line)
+    return found["name"] if found else None
+
+
+def recap(lines: Sequence[str]) -> dict[str, Recap]:
+    """Read the play recap at the end of Ansible's output."""
+    found = (_RECAP.match(line) for line in lines)
+    return {match["host"]: Recap(int(match["ok"]), int(match["changed"])) for match in found if match}
+

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person wants to know when a delivery has ended, asked from what runs rather than remembered."""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from .yard import Yard
+
+MODEL = "iris"
+TIMEOUT = 10.0
+
+
+@dataclass(frozen=True)
+class Served:
+    """The model version that answers, and the accuracy that its training run recorded for it."""
+
+    model: str
+    version: str
+    release: str
+    accuracy: float | None
+
+
+def served(address: str, yard: Yard) -> Served:
+    """Ask the API which model answers, and MLflow how good it was in training.
+
+    :raises OSError: the API does not answer.
+    """
+    answer = _get(f"http://{address}/version")
+    password = yaml.safe_load(yard.secrets.read_text())["modelyard_admin_password"] if yard.secrets.exists() else ""
+    version = str(answer["model_version"])
+    try:
+        accuracy = _accuracy(f"https://{address}/mlflow", answer["model_name"], version, password)
+    except (OSError, KeyError, StopIteration):
+        accuracy = None
+    return Served(answer["model_name"], version, str(answer["release"]), accuracy)
+
+
+def text(
+    yard: Yard, address: str, found: Served, durations: Mapping[str, float], remarks: list[str], changed: int
+) -> str:
+    """Return the summary: where everything is, what serves, how long it took, and what to do next."""
+    accuracy = f", accuracy {found.accuracy:.3f} in cross-validation" if found.accuracy is not None else ""
+    suffix = "" if yard.name == "rehearsal" else f" YARD={yard.name}"
+    lines = [
+        "",
+        f"{yard.name} is up: {found.model} version {found.version} serves as release {found.release}{accuracy}",
+        f"({changed} task{'s' * (changed != 1)} changed something on the hosts)",
+        "",
+        f"  API         http://{address}/",
+        f"  MLflow      https://{address}/mlflow/",
+        f"  Prometheus  https://{address}/prometheus/",
+        f"  Alerts      https://{address}/alertmanager/",
+        f"  Grafana     https://{address}/grafana/",
+        f"  Logins      user admin, passwords in {yard.secrets}",
+        f"  Log         {yard.log}",
+        *(f"  Note        {remark}" for remark in remarks),
+        "",
+        "Try it:",
+        f"  curl -X POST http://{address}/predict -H 'Content-Type: application/json' "
+        "-d '{\"features\": [[5.1,3.5,1.4,0.2]]}'",
+        "",
+        "Seconds:  " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in durations.items()),
+        f"Next:     make up{suffix} (changes nothing), make load{suffix}, make train{suffix}, "
+        f"make status{suffix}, make down{suffix}",
+    ]
+    return "\n".join(lines)
+
+
+def _accuracy(mlflow: str, model: str, version: str, password: str) -> float:
+    api = f"{mlflow}/api/2.0/mlflow"
+    found = _get(f"{api}/model-versions/get?name={model}&version={version}", password)
+    run = _get(f"{api}/runs/get?run_id={found['model_version']['run_id']}", password)
+    metrics = run["run"]["data"]["metrics"]
+    return float(next(metric["value"] for metric in metrics if metric["key"] == "cv_accuracy_mean"))
+
+
+def _get(url: str, password: str | None = None) -> Any:
+    request = urllib.request.Request(url)
+    if password:
+        token = base64.b64encode(f"admin:{password}".encode()).decode()
+        request.add_header("Authorization", f"Basic {token}")
+    # The rehearsal's certificate is signed by itself; nothing secret of value goes to this machine's own hosts.
+    context = ssl._create_unverified_context() if url.startswith("https") else None
+    with urllib.request.urlopen(request, timeout=TIMEOUT, context=context) as response:
+        return json.load(response)

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+output "bucket" {
+  description = "Name of the state bucket."
+  value       = module.state.bucket
+}
+
+output "github_roles" {
+  description = "ARNs of the roles for GitHub's workflows, or null where no repository was named."
+  value = one([for access in module.github_oidc : {
+    plan  = access.plan_role_arn
+    apply = access.apply_role_arn
+  }])
+}

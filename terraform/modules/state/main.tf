@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+resource "aws_s3_bucket" "this" {
+  bucket = var.bucket
+  tags   = { Name = var.bucket, managed-by = "modelyard" }
+
+  lifecycle {
+    # It holds the memory of everything else that Terraform made.
+    prevent_destroy = true
+  }
+}
+
+# A damaged or lost state is an older version away.
+resource "aws_s3_bucket_versioning" "this" {
+  bucket = aws_s3_bucket.this.id
+
+  versioning_configuration {
+    status = "Enabled"
+  }
+}
+
+resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
+  bucket = aws_s3_bucket.this.id
+
+  rule {
+    apply_server_side_encryption_by_default {
+      sse_algorithm = "AES256"
+    }
+  }
+}
+
+resource "aws_s3_bucket_public_access_block" "this" {
+  bucket = aws_s3_bucket.this.id
+
+  block_public_acls       = true
+  block_public_policy     = true
+  ignore_public_acls      = true
+  restrict_public_buckets = true
+}

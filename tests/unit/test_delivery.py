@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The small rooms of the delivery: images, secrets, playbook output, collections, the summary."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from delivery import collections, engine, images, secrets, site, summary
+from delivery.errors import DeliveryError
+from delivery.yard import Yard
+from rehearsal import bodies
+
+
+def _tree(root: Path) -> Path:
+    (root / "src").mkdir(parents=True)
+    (root / "Dockerfile").write_text("FROM scratch\n")
+    (root / "src/serve.py").write_text("print()\n")
+    return root
+
+
+def test_the_same_sources_have_the_same_digest_wherever_they_lie(tmp_path: Path) -> None:
+    one, other = _tree(tmp_path / "one"), _tree(tmp_path / "other")
+    (other / "src/__pycache__").mkdir()
+    (other / "src/__pycache__/serve.pyc").write_bytes(b"left behind")
+    assert images.source_digest(one, "base") == images.source_digest(other, "base")
+
+
+@pytest.mark.parametrize("change", ["content", "mode", "name", "base"])
+def test_every_change_of_the_sources_changes_the_digest(tmp_path: Path, change: str) -> None:
+    folder = _tree(tmp_path / "folder")
+    before = images.source_digest(folder, "base")
+    file = folder / "src/serve.py"
+    match change:
+        case "content":
+            file.write_text("print(1)\n")
+        case "mode":
+            file.chmod(0o755)
+        case "name":
+            file.rename(folder / "src/other.py")
+    assert images.source_digest(folder, "new base" if change == "base" else "base") != before
+
+
+def test_secrets_are_made_once_are_private_and_survive(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.yml"
+    path.write_text("mine: kept\n")
+    assert secrets.ensure(path)
+    made = yaml.safe_load(path.read_text())
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert made["mine"] == "kept"
+    assert all(len(made[name]) >= 24 for name in secrets.NAMES)
+    assert len({made[name] for name in secrets.NAMES}) == len(secrets.NAMES)
+    assert not secrets.ensure(path)
+    assert yaml.safe_load(path.read_text()) == made
+
+
+def test_the_recap_of_a_playbook_is_read() -> None:
+    lines = [
+        "TASK [docker : Install] ***",
+        "changed: [yard-1]",
+        "PLAY RECAP ****",
+        "yard-1                     : ok=42   changed=3    unreachable=0    failed=0    skipped=9    rescued=0 ",
+        "yard-2                     : ok=40   changed=0    unreachable=0    failed=0    skipped=9    rescued=0 ",
+    ]
+    assert site.recap(lines) == {"yard-1": site.Recap(42, 3), "yard-2": site.Recap(40, 0)}
+    assert site.headline(lines[0]) == "docker : Install"
+    assert site.headline(lines[1]) is None
+
+
+def _wheel(path: Path, version: str) -> Path:
+    with zipfile.ZipFile(path / "ansible-12.0.0-py3-none-any.whl", "w") as archive:
+        for name in ("ansible/posix", "community/other"):
+            folder = f"ansible_collections/{name}/"
+            archive.writestr(folder + "MANIFEST.json", json.dumps({"collection_info": {"version": version}}))
+            archive.writestr(folder + "plugins/modules/x.py", "")
+    return path / "ansible-12.0.0-py3-none-any.whl"
+
+
+def test_only_the_wanted_collections_come_out_of_the_wheel(tmp_path: Path) -> None:
+    wanted = {"ansible.posix": "2.1.0"}
+    assert collections.missing(wanted, tmp_path) == wanted
+    collections.unpack(_wheel(tmp_path, "2.1.0"), wanted, tmp_path)
+    assert collections.missing(wanted, tmp_path) == {}
+    assert not (tmp_path / "ansible_collections/community").exists()
+
+
+def test_a_wheel_with_another_version_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DeliveryError, match=r"ansible.posix 2.1.0, .* holds 1.0.0"):
+        collections.unpack(_wheel(tmp_path, "1.0.0"), {"ansible.posix": "2.1.0"}, tmp_path)
+
+
+def test_no_builder_is_said_clearly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = tmp_path / "docker"
+    client.write_text('#!/bin/sh\n[ "$1" = version ] && { echo \'"28.0.1"\'; exit 0; }\nexit 1\n')
+    client.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    monkeypatch.setattr(engine.Path, "exists", lambda self: str(self) == str(client))
+    with pytest.raises(DeliveryError, match="BuildKit"):
+        engine.builder()
+
+
+def test_a_network_that_is_taken_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = [
+        SimpleNamespace(attrs={"IPAM": {"Config": [{"Subnet": "10.77.0.0/23"}]}}),
+        SimpleNamespace(attrs={"IPAM": {"Config": None}}),
+        SimpleNamespace(attrs={"IPAM": {"Config": [{"Subnet": "fd00::/64"}]}}),
+    ]
+    client = SimpleNamespace(networks=SimpleNamespace(list=lambda: taken))
+    monkeypatch.setattr(bodies.docker, "from_env", lambda: client)
+    assert bodies.free_network() == "10.77.2.0/24"
+    with pytest.raises(DeliveryError, match=r"10\.77\.0\.0/23"):
+        bodies.free_network("10.77.0.0/23")
+
+
+def test_the_summary_says_where_what_and_how_long(tmp_path: Path) -> None:
+    yard = Yard("rehearsal", "one", tmp_path)
+    text = summary.text(yard, "10.77.0.4", summary.Served("iris", "3", "7", 0.9533), {"site": 61.4}, ["a remark"], 0)
+    for expected in (
+        "iris version 3 serves as release 7, accuracy 0.953",
+        "curl -X POST http://10.77.0.4/predict",
+        str(yard.secrets),
+        str(yard.log),
+        "site 61",
+        "a remark",
+        "0 tasks changed",
+        "make down YARD=one",
+    ):
+        assert expected in text
