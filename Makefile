@@ -31,7 +31,7 @@ test: setup-dev ## Run every test: unit, molecule, end to end
 	@$(BIN)/python tests/run.py $(ARGS)
 
 ##@ Delivery (ENV=rehearsal or production)
-.PHONY: deliver terraform bootstrap images site train status load down secrets
+.PHONY: deliver terraform bootstrap images site train status load down secrets credentials rollback
 deliver: setup ## Terraform, images and site.yml: what a merge to main does
 	@$(DELIVERY) deliver $(ARGS)
 
@@ -63,11 +63,14 @@ load: setup-dev ## Send predictions for a while: RATE=20 a second FOR=60 seconds
 secrets: setup ## Make the environment's passwords, where there are none yet
 	@$(DELIVERY) secrets
 
+credentials: setup ## In a workflow: put the keys of its environment where SSH and Ansible look for them
+	@$(DELIVERY) credentials
+
 down: setup ## Remove everything that `make up` made, and nothing else
 	@$(DELIVERY) down
 
 ##@ Development
-.PHONY: lint unit molecule e2e dashboards docs lock
+.PHONY: lint unit molecule e2e dashboards lock scenarios
 lint: setup-dev ## All linters
 	@tests/lint
 
@@ -84,7 +87,10 @@ dashboards: setup-dev ## Build the dashboards from their Python into the Grafana
 	@cd $(COLLECTION) && $(BIN)/python -m dashboards
 
 lock: setup-dev ## Lock the Python requirements again, with hashes and without a registry's address
-	@tests/lock
+	@tests/lock $(ARGS)
+
+scenarios: ## List the roles that have a molecule scenario, as JSON
+	@python3 -c 'import json, sys; print(json.dumps(sys.argv[1:]))' $(SCENARIOS)
 
 ##@ Tools
 .PHONY: setup setup-dev clean help

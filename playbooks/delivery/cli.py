@@ -11,12 +11,15 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rehearsal import bodies
+from rehearsal import bodies, cloud
 
-from . import cloud, engine, images, infrastructure, preflight, secrets, site, summary
+from . import credentials as keys
+from . import engine, images, preflight, site, summary
+from . import secrets as passwords
+from . import terraform as infrastructure
 from .errors import DeliveryError
 from .run import Run
 from .yard import Yard
@@ -43,7 +46,8 @@ def up(run: Run, yard: Yard, arguments: list[str]) -> None:
 @verb
 def deliver(run: Run, yard: Yard, arguments: list[str]) -> None:
     """Make the yard's hosts what the commit says."""
-    secrets.ensure(yard.secrets)
+    if yard.rehearsed:
+        passwords.ensure(yard.secrets)
     terraform(run, yard, [])
     build(run, yard, [])
     recap = _site(run, yard, arguments)
@@ -55,7 +59,7 @@ def terraform(run: Run, yard: Yard, arguments: list[str]) -> None:
     """Apply Terraform; in the rehearsal, start the cloud before and give the instances bodies after."""
     with run.phase("terraform"):
         environment = _cloud(yard, start=True)
-        if infrastructure.apply(run, yard, environment):
+        if infrastructure.deliver(run, yard, environment, _variables(yard)).changed:
             run.say("  the cloud was changed")
     if yard.rehearsed:
         with run.phase("hosts"):
@@ -91,6 +95,7 @@ def play(run: Run, yard: Yard, arguments: list[str]) -> None:
 @verb
 def train(run: Run, yard: Yard, arguments: list[str]) -> None:
     """Train once more, and redeploy with the model that is best now."""
+    build(run, yard, [])
     with run.phase("train"):
         recap = site.play(run, yard, "train.yml", _cloud(yard), arguments)
     _summarise(run, yard, sum(host.changed for host in recap.values()))
@@ -100,6 +105,20 @@ def train(run: Run, yard: Yard, arguments: list[str]) -> None:
 def status(run: Run, yard: Yard, arguments: list[str]) -> None:
     """Say where everything is and what serves."""
     _summarise(run, yard, 0)
+
+
+@verb
+def secrets(run: Run, yard: Yard, arguments: list[str]) -> None:
+    """Make the passwords that the yard has not got yet."""
+    made = passwords.ensure(yard.secrets)
+    run.say(f"{yard.secrets}: {'made' if made else 'nothing is missing'}")
+
+
+@verb
+def credentials(run: Run, yard: Yard, arguments: list[str]) -> None:
+    """Put the keys that a workflow has in its environment where SSH and Ansible look for them."""
+    for path in keys.place(yard, os.environ):
+        run.say(f"{path}: written")
 
 
 @verb
@@ -115,7 +134,7 @@ def down(run: Run, yard: Yard, arguments: list[str]) -> None:
         if yard.rehearsed and cloud.running(yard.state) is None:
             run.say("  its cloud is not running: nothing to destroy there")
         else:
-            infrastructure.destroy(run, yard, _cloud(yard))
+            infrastructure.destroy(run, yard, _cloud(yard), _variables(yard))
         if not yard.rehearsed:
             return
         for name in bodies.remove(yard.name) if engine.answers() else []:
@@ -156,14 +175,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _cloud(yard: Yard, start: bool = False) -> Mapping[str, str]:
+def _cloud(yard: Yard, start: bool = False) -> dict[str, str]:
     """Return the environment in which the yard's cloud is reached: the emulated one's in the rehearsal."""
     if not yard.rehearsed:
-        return os.environ
+        return dict(os.environ)
     running = cloud.start(yard.state) if start else cloud.running(yard.state)
     if running is None:
         raise DeliveryError(f"{yard.name} is not up: run `make up` first")
-    return cloud.environment(running)
+    reach = cloud.environment(running)
+    return {**os.environ, **reach}
+
+
+def _variables(yard: Yard) -> dict[str, str]:
+    """Return what differs between two rehearsals; production's values are all in its folder."""
+    if not yard.rehearsed:
+        return {}
+    network = yard.state / "network"
+    if not network.exists():
+        network.write_text(os.environ.get("NETWORK") or bodies.free_network())
+    if not yard.private_key.exists():
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", yard.name, "-f", yard.private_key], check=True
+        )
+    return {
+        "name": yard.name,
+        "network_cidr": network.read_text().strip(),
+        "ssh_public_key": yard.private_key.with_suffix(".pub").read_text().strip(),
+    }
 
 
 def _site(run: Run, yard: Yard, arguments: Sequence[str]) -> dict[str, site.Recap]:
@@ -177,10 +215,11 @@ def _summarise(run: Run, yard: Yard, changed: int) -> None:
         found = summary.served(address, yard)
     except OSError as error:
         raise DeliveryError(f"the API at http://{address}/ does not say what it serves: {error}") from error
-    remarks = []
-    if yard.rehearsed and not grafana_to_be_had():
-        remarks.append("Grafana's server cannot be had on this machine; its configuration and dashboards are in place")
-    run.say(summary.text(yard, address, found, run.durations, remarks, changed))
+    text = summary.text(yard, address, found, run.durations, changed)
+    run.say(text)
+    if page := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with open(page, "a") as file:
+            file.write(f"```text\n{text.strip()}\n```\n")
     (yard.state / "summary.json").write_text(json.dumps({"address": address, "seconds": run.durations}) + "\n")
 
 
@@ -195,7 +234,9 @@ def _api_address(yard: Yard) -> str:
     )
     try:
         found = json.loads(done.stdout)
-        return str(found["_meta"]["hostvars"][found["app"]["hosts"][0]]["ansible_host"])
+        host = found["_meta"]["hostvars"][found["app"]["hosts"][0]]["ansible_host"]
+        # Ansible marks what comes from a cloud as not to be templated.
+        return str(host["__ansible_unsafe"] if isinstance(host, dict) else host)
     except (ValueError, LookupError) as error:
         raise DeliveryError(f"no host of group `app` in {yard.inventory}: {done.stderr.strip()[-500:]}") from error
 

@@ -7,14 +7,13 @@ import json
 import subprocess
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 import zipfile
 from pathlib import Path
 
 import yaml
 
 from .errors import DeliveryError
+from .site import reaches
 
 GALAXY = "https://galaxy.ansible.com/api/"
 WHEEL_PIN = Path(__file__).with_name("ansible-wheel.txt")
@@ -39,7 +38,7 @@ def install(requirements: Path, path: Path) -> str:
     if not absent:
         return "nothing to do"
     path.mkdir(parents=True, exist_ok=True)
-    if galaxy_answers():
+    if reaches(GALAXY):
         galaxy = Path(sys.executable).with_name("ansible-galaxy")
         subprocess.run(
             [galaxy, "collection", "install", "--force", "-r", requirements, "-p", path], check=True, text=True
@@ -48,15 +47,6 @@ def install(requirements: Path, path: Path) -> str:
     with tempfile.TemporaryDirectory() as folder:
         unpack(_download_wheel(Path(folder)), absent, path)
     return "the ansible wheel (Galaxy does not answer)"
-
-
-def galaxy_answers(timeout: float = 5.0) -> bool:
-    """Say whether Galaxy's API answers within `timeout` seconds."""
-    try:
-        with urllib.request.urlopen(GALAXY, timeout=timeout) as response:
-            return bool(response.status == 200)
-    except (OSError, urllib.error.URLError):
-        return False
 
 
 def unpack(wheel: Path, versions: dict[str, str], path: Path) -> None:

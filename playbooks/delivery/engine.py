@@ -16,6 +16,7 @@ from .run import Run
 
 # Debian's own engine: it needs no further package source, and the rehearsal needs no newer one.
 PACKAGES = ("docker.io", "iptables")
+QUIET = ("--quiet", "--no-install-recommends")
 
 
 def ensure(run: Run, state: Path) -> None:
@@ -29,8 +30,7 @@ def ensure(run: Run, state: Path) -> None:
         run.say("  no Docker engine here: installing Debian's")
         run.command([*_sudo(), "apt-get", "update", "--quiet"])
         run.command(
-            [*_sudo(), "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes"]
-            + ["--quiet", "--no-install-recommends", *PACKAGES]
+            [*_sudo(), "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes", *QUIET, *PACKAGES]
         )
     if Path("/run/systemd/system").is_dir():
         run.command([*_sudo(), "systemctl", "enable", "--now", "docker"])
@@ -83,7 +83,9 @@ def builder() -> tuple[str, dict[str, str]]:
         )
         if version.returncode == 0 and int(json.loads(version.stdout).split(".")[0]) <= 20:
             return client, {"DOCKER_BUILDKIT": "1"}
-    raise DeliveryError("no Docker client with BuildKit here: install docker-buildx, docker-buildx-plugin or docker-cli")
+    raise DeliveryError(
+        "no Docker client with BuildKit here: install docker-buildx, docker-buildx-plugin or docker-cli"
+    )
 
 
 def _start_daemon(state: Path) -> Path:

@@ -68,6 +68,17 @@ def ensure_base(run: Run, root: Path) -> None:
     run.command([*sudo, root / "images/base/bootstrap", BASE])
 
 
+def remove(run: Run) -> None:
+    """Remove the images that were built here; a container that still needs one keeps it."""
+    names = [image.name for image in SHIPPED] + ["modelyard/host", "modelyard/base"]
+    for name in names:
+        listed = subprocess.run(
+            ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}", name], capture_output=True, text=True
+        )
+        if references := listed.stdout.split():
+            run.command(["docker", "rmi", *references], expect=(0, 1))
+
+
 def source_digest(folder: Path, *parts: str) -> str:
     """Return the sha256 over a build context (paths, modes of execution, contents) and `parts`."""
     digest = hashlib.sha256("\0".join(parts).encode())

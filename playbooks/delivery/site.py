@@ -6,16 +6,23 @@ from __future__ import annotations
 import os
 import re
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import credentials
 from .run import Run
 from .yard import Yard
 
 _RECAP = re.compile(r"^(?P<host>\S+)\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+)\s+unreachable=(?P<unreachable>\d+)"
                     r"\s+failed=(?P<failed>\d+)")  # fmt: skip
 _HEADLINE = re.compile(r"^(?:PLAY|TASK|RUNNING HANDLER) \[(?P<name>[^\]]+)\]")
+
+
+# Where Grafana is installed from; without it, a rehearsal prepares all but the server.
+GRAFANA = "https://apt.grafana.com"
 
 
 @dataclass(frozen=True)
@@ -31,14 +38,28 @@ def environment(yard: Yard, cloud: Mapping[str, str]) -> dict[str, str]:
 
     :param cloud: the whole environment in which the cloud is reached.
     """
+    vault = yard.state / credentials.VAULT_PASSWORD_FILE
     return {
         **cloud,
+        **({"ANSIBLE_VAULT_PASSWORD_FILE": str(vault)} if vault.exists() else {}),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "ANSIBLE_CONFIG": str(yard.root / "ansible.cfg"),
         "MODELYARD_YARD": yard.name,
         "MODELYARD_STATE": str(yard.state),
         "MODELYARD_COMMIT": yard.commit(),
+        **({"MODELYARD_GRAFANA": "upstream" if reaches(GRAFANA) else "none"} if yard.rehearsed else {}),
     }
+
+
+def reaches(url: str, timeout: float = 5.0) -> bool:
+    """Say whether this machine, and so the rehearsal's hosts, get an answer from `url`."""
+    try:
+        with urllib.request.urlopen(url, timeout=timeout):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
 
 
 def play(
@@ -71,4 +92,3 @@ def recap(lines: Sequence[str]) -> dict[str, Recap]:
     """Read the play recap at the end of Ansible's output."""
     found = (_RECAP.match(line) for line in lines)
     return {match["host"]: Recap(int(match["ok"]), int(match["changed"])) for match in found if match}
-

@@ -18,6 +18,8 @@ from .yard import Yard
 
 MODEL = "iris"
 TIMEOUT = 10.0
+NO_GRAFANA = " (no server: its packages cannot be had here; configuration and dashboards are in place)"
+EXAMPLE = '{"features": [[5.1,3.5,1.4,0.2]]}'
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Served:
     version: str
     release: str
     accuracy: float | None
+    grafana: bool
 
 
 def served(address: str, yard: Yard) -> Served:
@@ -42,12 +45,16 @@ def served(address: str, yard: Yard) -> Served:
         accuracy = _accuracy(f"https://{address}/mlflow", answer["model_name"], version, password)
     except (OSError, KeyError, StopIteration):
         accuracy = None
-    return Served(answer["model_name"], version, str(answer["release"]), accuracy)
+    return Served(
+        answer["model_name"],
+        version,
+        str(answer["release"]),
+        accuracy,
+        _answers(f"https://{address}/grafana/api/health", password),
+    )
 
 
-def text(
-    yard: Yard, address: str, found: Served, durations: Mapping[str, float], remarks: list[str], changed: int
-) -> str:
+def text(yard: Yard, address: str, found: Served, durations: Mapping[str, float], changed: int) -> str:
     """Return the summary: where everything is, what serves, how long it took, and what to do next."""
     accuracy = f", accuracy {found.accuracy:.3f} in cross-validation" if found.accuracy is not None else ""
     suffix = "" if yard.name == "rehearsal" else f" YARD={yard.name}"
@@ -60,18 +67,15 @@ def text(
         f"  MLflow      https://{address}/mlflow/",
         f"  Prometheus  https://{address}/prometheus/",
         f"  Alerts      https://{address}/alertmanager/",
-        f"  Grafana     https://{address}/grafana/",
+        f"  Grafana     https://{address}/grafana/" + ("" if found.grafana else NO_GRAFANA),
         f"  Logins      user admin, passwords in {yard.secrets}",
         f"  Log         {yard.log}",
-        *(f"  Note        {remark}" for remark in remarks),
         "",
         "Try it:",
-        f"  curl -X POST http://{address}/predict -H 'Content-Type: application/json' "
-        "-d '{\"features\": [[5.1,3.5,1.4,0.2]]}'",
+        f"  curl -X POST http://{address}/predict -H 'Content-Type: application/json' -d '{EXAMPLE}'",
         "",
         "Seconds:  " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in durations.items()),
-        f"Next:     make up{suffix} (changes nothing), make load{suffix}, make train{suffix}, "
-        f"make status{suffix}, make down{suffix}",
+        "Next:     " + ", ".join(f"make {verb}{suffix}" for verb in ("load", "train", "status", "rollback", "down")),
     ]
     return "\n".join(lines)
 
@@ -82,6 +86,14 @@ def _accuracy(mlflow: str, model: str, version: str, password: str) -> float:
     run = _get(f"{api}/runs/get?run_id={found['model_version']['run_id']}", password)
     metrics = run["run"]["data"]["metrics"]
     return float(next(metric["value"] for metric in metrics if metric["key"] == "cv_accuracy_mean"))
+
+
+def _answers(url: str, password: str) -> bool:
+    try:
+        _get(url, password)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _get(url: str, password: str | None = None) -> Any:

@@ -38,7 +38,9 @@ class Yard:
         """
         known = sorted(path.name for path in (root / "terraform/environments").iterdir() if path.is_dir())
         if environment not in known:
-            raise DeliveryError(f"ENV={environment} is not an environment of this repository; there is {', '.join(known)}")
+            raise DeliveryError(
+                f"ENV={environment} is not an environment of this repository; there is {', '.join(known)}"
+            )
         name = name or environment
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,20}", name):
             raise DeliveryError(f"YARD={name} is no name for an environment: use up to 21 of a-z, 0-9 and '-'")
@@ -56,26 +58,32 @@ class Yard:
 
     @property
     def log(self) -> Path:
+        """Everything that a run printed."""
         return self.state / "delivery.log"
 
     @property
     def secrets(self) -> Path:
+        """The yard's passwords, 0600."""
         return self.state / "secrets.yml"
 
     @property
     def private_key(self) -> Path:
+        """The key that Ansible logs in with."""
         return self.state / "id_ed25519"
 
     @property
     def known_hosts(self) -> Path:
+        """The hosts' own keys."""
         return self.state / "known_hosts"
 
     @property
     def inventory(self) -> Path:
+        """The inventory's folder."""
         return self.root / "playbooks/inventory" / self.environment
 
     @property
     def terraform(self) -> Path:
+        """Terraform's root module."""
         return self.root / "terraform/environments" / self.environment
 
     def commit(self) -> str:

@@ -12,7 +12,7 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import docker
@@ -49,9 +49,7 @@ def instances(endpoint: dict[str, str]) -> list[Instance]:
         aws_access_key_id=endpoint["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=endpoint["AWS_SECRET_ACCESS_KEY"],
     )
-    keys = {
-        pair["KeyName"]: pair["PublicKey"] for pair in ec2.describe_key_pairs(IncludePublicKey=True)["KeyPairs"]
-    }
+    keys = {pair["KeyName"]: pair["PublicKey"] for pair in ec2.describe_key_pairs(IncludePublicKey=True)["KeyPairs"]}
     subnets = {subnet["SubnetId"]: subnet["CidrBlock"] for subnet in ec2.describe_subnets()["Subnets"]}
     running = ec2.describe_instances(Filters=[{"Name": "instance-state-name", "Values": ["running"]}])
     return [
@@ -81,7 +79,7 @@ def reconcile(yard: str, wanted: list[Instance], image: str, known_hosts: Path) 
     }
     for instance_id in there.keys() - {instance.id for instance in wanted}:
         there[instance_id].remove(v=True, force=True)
-        done[there.pop(instance_id).name] = "removed"
+        done[str(there.pop(instance_id).name)] = "removed"
     for instance in wanted:
         body = there.get(instance.id)
         if body is None:
@@ -124,7 +122,7 @@ def free_network(choices: str = "10.77.0.0/16") -> str:
 
 def _boot(client: docker.DockerClient, yard: str, instance: Instance, image: str) -> Container:
     network = _network(client, yard, instance.subnet)
-    endpoint: dict[str, Any] = {network: client.api.create_endpoint_config(ipv4_address=instance.address)}
+    endpoint: Any = {network: client.api.create_endpoint_config(ipv4_address=instance.address)}
     try:
         created = client.api.create_container(
             image,
@@ -150,7 +148,9 @@ def _boot(client: docker.DockerClient, yard: str, instance: Instance, image: str
         body = client.containers.get(created["Id"])
         body.start()
     except APIError as error:
-        raise DeliveryError(f"host {instance.name} cannot have the address {instance.address}: {error.explanation}") from error
+        raise DeliveryError(
+            f"host {instance.name} cannot have the address {instance.address}: {error.explanation}"
+        ) from error
     return body
 
 
@@ -178,7 +178,7 @@ def _host_key(instance: Instance, body: Container) -> str:
             with socket.create_connection((instance.address, 22), timeout=2) as connection:
                 if connection.recv(4) == b"SSH-":
                     _, key = body.exec_run(["cat", "/etc/ssh/ssh_host_ed25519_key.pub"])
-                    return " ".join(key.decode().split()[:2])
+                    return " ".join(cast("bytes", key).decode().split()[:2])
         except OSError:
             pass
         time.sleep(0.3)

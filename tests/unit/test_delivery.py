@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+
 from delivery import collections, engine, images, secrets, site, summary
 from delivery.errors import DeliveryError
 from delivery.yard import Yard
@@ -118,14 +119,14 @@ def test_a_network_that_is_taken_is_not_chosen(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_summary_says_where_what_and_how_long(tmp_path: Path) -> None:
     yard = Yard("rehearsal", "one", tmp_path)
-    text = summary.text(yard, "10.77.0.4", summary.Served("iris", "3", "7", 0.9533), {"site": 61.4}, ["a remark"], 0)
+    text = summary.text(yard, "10.77.0.4", summary.Served("iris", "3", "7", 0.9533, grafana=False), {"site": 61.4}, 0)
     for expected in (
         "iris version 3 serves as release 7, accuracy 0.953",
         "curl -X POST http://10.77.0.4/predict",
         str(yard.secrets),
         str(yard.log),
         "site 61",
-        "a remark",
+        "no server",
         "0 tasks changed",
         "make down YARD=one",
     ):

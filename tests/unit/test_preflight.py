@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from delivery import preflight
 from delivery.errors import DeliveryError
 
@@ -25,7 +26,8 @@ def test_systems(tmp_path: Path, name: str, version: str, fine: bool) -> None:
     problem = preflight.system(release)
     assert (problem is None) is fine
     if problem:
-        assert f"{name} {version}" in problem and "debian 12 or 13" in problem
+        assert f"{name} {version}" in problem
+        assert "debian 12 or 13" in problem
 
 
 def test_too_little_disk_names_what_is_needed(tmp_path: Path) -> None:
@@ -37,7 +39,9 @@ def test_no_rights_and_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setenv("PATH", str(tmp_path))
     problem = preflight.rights(tmp_path / "docker.sock")
-    assert problem is not None and "sudo" in problem and "docker.sock" in problem
+    assert problem is not None
+    assert "sudo" in problem
+    assert "docker.sock" in problem
 
 
 def test_a_usable_engine_is_right_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from delivery.errors import DeliveryError
 from delivery.run import Run
 from delivery.yard import ROOT
@@ -22,7 +23,8 @@ def test_output_goes_into_the_log_and_the_clock_runs(tmp_path: Path) -> None:
         code, lines = run.command([sys.executable, "-c", "print('one'); print('two')"])
     assert (code, lines) == (0, ["one", "two"])
     assert "one\ntwo\n" in (tmp_path / "delivery.log").read_text()
-    assert "▸ images" in screen.getvalue() and "done in" in screen.getvalue()
+    assert "▸ images" in screen.getvalue()
+    assert "done in" in screen.getvalue()
     assert run.durations["images"] > 0
 
 
@@ -32,7 +34,9 @@ def test_a_failure_names_the_phase_the_command_and_its_last_lines(tmp_path: Path
     with pytest.raises(DeliveryError) as failed, run.phase("site"):
         run.command([sys.executable, "-c", script])
     message = str(failed.value)
-    assert message.startswith("site: ") and "exit code 3" in message and "line 99" in message
+    assert message.startswith("site: ")
+    assert "exit code 3" in message
+    assert "line 99" in message
     assert "line 10\n" not in message
     assert str(tmp_path / "delivery.log") in message
 

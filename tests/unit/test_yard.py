@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from delivery.errors import DeliveryError
 from delivery.yard import ROOT, Yard
 
@@ -18,7 +19,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 def test_an_unknown_environment_is_refused_with_the_known_ones(clone: Path) -> None:
-    with pytest.raises(DeliveryError, match="ENV=staging is not.*production, rehearsal"):
+    with pytest.raises(DeliveryError, match=r"ENV=staging is not.*production, rehearsal"):
         Yard.named("staging", root=clone)
 
 

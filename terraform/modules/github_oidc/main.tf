@@ -2,10 +2,11 @@
 locals {
   issuer = "token.actions.githubusercontent.com"
   tags   = { managed-by = "modelyard" }
-  # The whole subject is compared, without wildcards: a tag, another branch or another repository gets nothing.
+  # The whole subject is compared, without wildcards. A job in one of GitHub's environments has that as its
+  # subject, whatever its branch; that only main enters the environment is the environment's own rule.
   subjects = {
     plan  = "repo:${var.repository}:pull_request"
-    apply = "repo:${var.repository}:ref:refs/heads/${var.branch}"
+    apply = "repo:${var.repository}:environment:${var.environment}"
   }
   policies = {
     plan  = data.aws_iam_policy_document.plan.json

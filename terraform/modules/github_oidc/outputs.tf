@@ -5,6 +5,6 @@ output "plan_role_arn" {
 }
 
 output "apply_role_arn" {
-  description = "ARN of the role for the one branch: makes and changes the environments."
+  description = "ARN of the role for jobs in the environment: makes and changes the environments."
   value       = aws_iam_role.this["apply"].arn
 }

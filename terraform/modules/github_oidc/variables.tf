@@ -15,14 +15,14 @@ variable "repository" {
   }
 }
 
-variable "branch" {
-  description = "The one branch whose workflows may apply."
+variable "environment" {
+  description = "GitHub's environment whose jobs may apply; its rules must let the branch main in and no other."
   type        = string
-  default     = "main"
+  default     = "production"
 
   validation {
-    condition     = can(regex("^[A-Za-z0-9._/-]+$", var.branch))
-    error_message = "branch must be one branch's name, without wildcards."
+    condition     = can(regex("^[A-Za-z0-9._-]+$", var.environment))
+    error_message = "environment must be the name of one of the repository's environments, without wildcards."
   }
 }
 

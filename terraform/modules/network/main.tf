@@ -17,10 +17,8 @@ locals {
 }
 
 resource "aws_vpc" "this" {
-  cidr_block           = var.cidr
-  enable_dns_support   = true
-  enable_dns_hostnames = true
-  tags                 = merge(local.tags, { Name = var.name })
+  cidr_block = var.cidr
+  tags       = merge(local.tags, { Name = var.name })
 }
 
 resource "aws_subnet" "public" {

@@ -13,6 +13,7 @@ from pathlib import Path
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
 from ansible_collections.modelyard.mlops.plugins.module_utils import image_codec, image_pack
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_key import Image, ImageError, split_reference
 from ansible_collections.modelyard.mlops.plugins.plugin_utils import image_plan
@@ -79,7 +80,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         """Run the action."""
         result: dict[str, t.Any] = super().run(tmp, task_vars)
-        _, self._arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        _, self._arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)  # type: ignore[no-untyped-call]
         self._task_vars = task_vars or {}
         self._host = self._task_vars.get("inventory_hostname", "the host")
         self._cache = Cache(
@@ -99,6 +100,8 @@ class ActionModule(ActionBase):
 
     def _bring_all(self, result: dict[str, t.Any]) -> None:
         tasks = self._tasks()
+        if not tasks:
+            return
         look = self._look(tasks)
         if look["engine"] or not self._task.check_mode:
             image_plan.refuse(look, [(task.name, task.image) for task in tasks], self._arguments["engine_socket"])
@@ -108,8 +111,7 @@ class ActionModule(ActionBase):
             if stale and task.image.key not in look["present"]:
                 # What the images before it brought may be what this one stands on.
                 look, stale = self._look(tasks), False
-            self._prepare(task, image_plan.plan(task.name, task.image, look))
-            image_plan.refuse_too_little_space(look, task.name, task.blobs)
+            self._prepare(task, image_plan.plan(task.name, task.image, look), look)
             task.id = look["present"].get(task.image.key, "")
             task.changed = task.plan.path != image_plan.PRESENT
             if task.changed:
@@ -134,7 +136,7 @@ class ActionModule(ActionBase):
             if wanted["source"] == "docker-daemon":
                 source: Source = EngineSource(reference, self._cache)
             else:
-                source = ArchiveSource(wanted["path"], reference)
+                source = ArchiveSource(self._loader.path_dwim(wanted["path"]), reference)
             tasks[name] = _Task(name, source, source.describe())
         return list(tasks.values())
 
@@ -142,11 +144,12 @@ class ActionModule(ActionBase):
         wanted = [{"name": task.name, "key": task.image.key} for task in tasks]
         return self._module("image_look", {"images": wanted, **self._places()})
 
-    def _prepare(self, task: _Task, plan: Plan) -> None:
-        """Have in the cache what `plan` sends."""
+    def _prepare(self, task: _Task, plan: Plan, look: Look) -> None:
+        """Have in the cache what `plan` sends, and know that the host has room for it."""
         export(task.source, self._cache, task.image, plan.blobs)
         blobs = [self._cache.blob(digest) for digest in plan.blobs]
         task.plan, task.blobs = plan, [blob for blob in blobs if blob is not None]
+        image_plan.refuse_too_little_space(look, task.name, task.blobs)
 
     def _bring(self, task: _Task, look: Look) -> None:
         """Send and load, again as long as sending more helps."""
@@ -168,9 +171,9 @@ class ActionModule(ActionBase):
             reason = answer["reason"] or f"{len(answer['chunks'])} chunks are missing"
             if answer["outcome"] == "refused":
                 reason = f"the engine refused an archive without the lower layers ({reason})"
-                self._prepare(task, task.plan.full(reason))
+                self._prepare(task, task.plan.full(reason), look)
             elif answer["outcome"] == "corrupt" and self._cache.drop_damaged(task.blobs):
-                self._prepare(task, task.plan)
+                self._prepare(task, task.plan, look)
         raise ImageError(f"{task.name} did not arrive in {_ROUNDS} attempts: {reason}")
 
     def _load_arguments(self, task: _Task) -> dict[str, t.Any]:
@@ -189,7 +192,7 @@ class ActionModule(ActionBase):
 
     def _send(self, task: _Task, chunks: list[Chunk], codecs: t.Sequence[str]) -> None:
         """Put `chunks` into the staging folder of the host, in packs."""
-        total = sum(chunk.packed for chunk in chunks)
+        total = sum(image_pack.HEADER_SIZE + chunk.packed for chunk in chunks)
         began = time.monotonic()
         done = 0
         limit = _PACK_SMALLEST

@@ -11,8 +11,11 @@ import typing as t
 from dataclasses import dataclass, field
 
 from .engine import Engine, EngineError
+from .image_pack import Staging
+from .image_target import Target
 
 SPEC_LABEL = "modelyard.spec"
+IMAGES_FOLDER = "/var/lib/modelyard/images/staging"
 
 _SIZE = re.compile(r"(\d+)([kmg]?)b?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -40,20 +43,20 @@ class Spec:
     """
 
     image: str
-    command: t.Tuple[str, ...] = ()
-    env: t.Dict[str, str] = field(default_factory=dict)
-    mounts: t.Dict[str, str] = field(default_factory=dict)
-    writable: t.Tuple[str, ...] = ()
-    scratch: t.Tuple[str, ...] = ("/tmp",)  # noqa: S108 - in the container
-    ports: t.Dict[int, int] = field(default_factory=dict)
+    command: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict)
+    mounts: dict[str, str] = field(default_factory=dict)
+    writable: tuple[str, ...] = ()
+    scratch: tuple[str, ...] = ("/tmp",)  # in the container
+    ports: dict[int, int] = field(default_factory=dict)
     network: str = "bridge"
     user: str = ""
     memory: int = 0
     pids: int = 512
     restart: str = "no"
-    labels: t.Dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
 
-    def body(self) -> t.Dict[str, t.Any]:
+    def body(self) -> dict[str, t.Any]:
         """The Engine API's description of it."""
         return {
             "Image": self.image,
@@ -71,7 +74,7 @@ class Spec:
                     {"Type": "bind", "Source": source, "Target": target, "ReadOnly": target not in self.writable}
                     for target, source in sorted(self.mounts.items())
                 ],
-                "Tmpfs": {target: "rw,nosuid,nodev,mode=1777" for target in self.scratch},
+                "Tmpfs": dict.fromkeys(self.scratch, "rw,nosuid,nodev,mode=1777"),
                 "NetworkMode": self.network,
                 "PortBindings": {
                     f"{inner}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(outer)}]
@@ -90,16 +93,45 @@ class Spec:
         return json.dumps(self.body(), sort_keys=True)
 
 
+class Image(t.NamedTuple):
+    """An image of an engine: its ID there, its key as far as the host knows it, and the user that it runs as."""
+
+    id: str
+    key: str
+    user: str
+
+
+def find_image(engine: Engine, reference: str, key: str = "") -> Image | None:
+    """The image with a key or, without one, the image behind a reference; None when the engine does not have it."""
+    target = Target(engine, Staging(IMAGES_FOLDER).records)
+    found = target.find(key) if key else target.inspect(reference)
+    if found is None:
+        return None
+    return Image(found["Id"], key or target.key_at(reference) or found["Id"], found["Config"].get("User") or "")
+
+
+def need_image(engine: Engine, reference: str, key: str = "") -> Image:
+    """Like find_image.
+
+    :raises ContainerError: the engine does not have the image.
+    """
+    image = find_image(engine, reference, key)
+    if image is None:
+        named = f"'{reference}' ({key})" if key else f"'{reference}'"
+        raise ContainerError(f"image: the host does not have {named}; the role image_transfer brings images")
+    return image
+
+
 class Containers:
     """The containers of an engine."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def inspect(self, name: str) -> t.Optional[t.Dict[str, t.Any]]:
+    def inspect(self, name: str) -> dict[str, t.Any] | None:
         """What the engine says of a container, or None when there is none."""
         try:
-            return t.cast(t.Dict[str, t.Any], self._engine.get(f"/containers/{name}/json"))
+            return t.cast(dict[str, t.Any], self._engine.get(f"/containers/{name}/json"))
         except EngineError as error:
             if error.status == http.client.NOT_FOUND:
                 return None
@@ -137,7 +169,7 @@ class Containers:
         """End a container's processes now; one that does not run is fine."""
         self._ignoring(http.client.CONFLICT, "POST", f"/containers/{name}/kill")
 
-    def logs(self, name: str, lines: t.Optional[int] = None) -> str:
+    def logs(self, name: str, lines: int | None = None) -> str:
         """What a container has written, both streams as they came; with `lines`, only the last ones."""
         tail = "all" if lines is None else lines
         with self._engine.raw("GET", f"/containers/{name}/logs", stdout=True, stderr=True, tail=tail) as response:

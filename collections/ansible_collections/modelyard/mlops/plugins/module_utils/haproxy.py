@@ -12,11 +12,13 @@ from __future__ import annotations
 import csv
 import os
 import socket
-import typing as t
 from dataclasses import dataclass
 
 ADMIN_SOCKET = "/run/haproxy/admin.sock"
 SLOT_MAP = "/var/lib/modelyard/ingress/slots.map"
+
+# Where the ingress shows each app's serving slot to the host itself, below /apps/NAME/.
+INTERNAL_PORT = 8404
 
 # The state column of /proc/net/tcp for a connection that is open in both directions.
 _ESTABLISHED = "01"
@@ -39,8 +41,8 @@ class Load:
 class Route:
     """The slot that an app's requests go to, in the file and in the running process; None where there is none."""
 
-    file: t.Optional[str]
-    running: t.Optional[str]
+    file: str | None
+    running: str | None
 
 
 class Runtime:
@@ -74,7 +76,7 @@ class SlotMap:
     def __init__(self, path: str = SLOT_MAP) -> None:
         self.path = path
 
-    def read(self) -> t.Dict[str, str]:
+    def read(self) -> dict[str, str]:
         """The slots by app; none when the file does not exist yet."""
         try:
             with open(self.path, encoding="utf-8") as stream:
@@ -82,7 +84,7 @@ class SlotMap:
         except FileNotFoundError:
             return {}
 
-    def write(self, entries: t.Dict[str, str]) -> None:
+    def write(self, entries: dict[str, str]) -> None:
         """Replace the file atomically, on disk when this returns."""
         temporary = self.path + ".new"
         with open(temporary, "w", encoding="utf-8") as stream:
@@ -104,15 +106,15 @@ class Router:
         """Where the app's requests go now."""
         return Route(self._map.read().get(app), self._running().get(app))
 
-    def file_slot(self, app: str) -> t.Optional[str]:
+    def file_slot(self, app: str) -> str | None:
         """The slot in the map file alone, which needs no running HAProxy."""
         return self._map.read().get(app)
 
-    def apps(self) -> t.Set[str]:
+    def apps(self) -> set[str]:
         """The apps that have a slot, in the file or in the running process."""
         return {*self._map.read(), *self._running()}
 
-    def point(self, app: str, slot: t.Optional[str]) -> None:
+    def point(self, app: str, slot: str | None) -> None:
         """Send the app's requests to `slot`, or nowhere, and read back that it is so.
 
         :raises HaproxyError: the running process did not take it; the file says it already.
@@ -148,19 +150,19 @@ class Router:
         """
         return next(row["addr"] for name, row in self._rows(app, slot).items() if name != "BACKEND")
 
-    def _running(self) -> t.Dict[str, str]:
+    def _running(self) -> dict[str, str]:
         answer = self._runtime.command(f"show map {self._map.path}")
         if answer.startswith("Unknown map"):
             raise HaproxyError(f"the running HAProxy does not use {self._map.path}: run the role ingress on this host")
         # Each line begins with the entry's address in memory.
         return _entries("\n".join(line.partition(" ")[2] for line in answer.splitlines()))
 
-    def _rows(self, app: str, slot: str) -> t.Dict[str, t.Dict[str, str]]:
+    def _rows(self, app: str, slot: str) -> dict[str, dict[str, str]]:
         backend = f"app_{app}_{slot}"
         table = self._runtime.command("show stat").lstrip("# ").strip().splitlines()
         rows = {row["svname"]: row for row in csv.DictReader(table) if row["pxname"] == backend}
         if "BACKEND" not in rows or len(rows) < 2:
-            raise HaproxyError(f"the ingress has no backend {backend}: name {app} in ingress_apps and run the role ingress")
+            raise HaproxyError(f"the ingress has no backend {backend}: name {app} in ingress_apps, and run that role")
         return rows
 
 
@@ -176,6 +178,6 @@ def open_connections(port: int, path: str = "/proc/net/tcp") -> int:
     return sum(1 for row in rows if row[2] == remote and row[3] == _ESTABLISHED)
 
 
-def _entries(text: str) -> t.Dict[str, str]:
+def _entries(text: str) -> dict[str, str]:
     pairs = (line.split() for line in text.splitlines())
     return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}

@@ -75,10 +75,13 @@ def decompress(codec: str, packed: bytes, size: int) -> bytes:
     :raises CodecError: they do not.
     """
     if codec == ZLIB:
+        inflate = zlib.decompressobj()
         try:
-            content = zlib.decompressobj().decompress(packed, size + 1)
+            content = inflate.decompress(packed, size + 1)
         except zlib.error as error:
             raise CodecError(str(error)) from error
+        if not inflate.eof:
+            raise CodecError("zlib misses the end")
     elif _library is None:
         raise CodecError("this system has no zstd library")
     else:

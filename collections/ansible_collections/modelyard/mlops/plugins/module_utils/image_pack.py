@@ -122,12 +122,23 @@ class Staging:
                 pack.write(_HEADER.pack(_MAGIC, bytes(32), _VOID, frame.size, frame.packed))
             raise
 
+    def strike_damaged(self, chunks: t.Iterable[str]) -> list[str]:
+        """Read `chunks` and return those that are damaged; they are struck out then."""
+        return [chunk for chunk in chunks if not self._is_whole(chunk)]
+
     def clear(self, key: str, forgotten_after: float) -> None:
         """Delete the packs of the image `key`, and what nobody has come back for in `forgotten_after` seconds."""
         limit = time.time() - forgotten_after
         for path in self._packs():
             if os.path.basename(path).startswith(_prefix(key)) or os.stat(path).st_mtime < limit:
                 os.unlink(path)
+
+    def _is_whole(self, chunk: str) -> bool:
+        try:
+            self.read(chunk)
+        except CorruptChunk:
+            return False
+        return True
 
     def _packs(self) -> list[str]:
         try:

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a host remembers of an app: its releases, what became of them, and a deployment that is under way.
 
-    /var/lib/modelyard/apps/APP/ledger.json                which release serves, and the history
-    /var/lib/modelyard/apps/APP/releases/N/release.json    written once, never changed
-    /var/lib/modelyard/apps/APP/journal.json               only while a deployment is under way, or after it died
-    /var/lib/modelyard/apps/APP/lock                       held by the process that deploys
-    /etc/modelyard/apps/APP/N/                             the release's secrets, one file each
-    /etc/modelyard/apps/fingerprint.key                    makes the fingerprints of secrets useless elsewhere
+/var/lib/modelyard/apps/APP/ledger.json                which release serves, and the history
+/var/lib/modelyard/apps/APP/releases/N/release.json    written once, never changed
+/var/lib/modelyard/apps/APP/journal.json               only while a deployment is under way, or after it died
+/var/lib/modelyard/apps/APP/lock                       held by the process that deploys
+/etc/modelyard/apps/APP/N/                             the release's secrets, one file each
+/etc/modelyard/apps/fingerprint.key                    makes the fingerprints of secrets useless elsewhere
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import shutil
 import typing as t
 from dataclasses import asdict, dataclass, field
 
-from ansible_collections.modelyard.mlops.plugins.module_utils.release import Release, ReleaseError
+from .release import Release, ReleaseError
 
 STATE_ROOT = "/var/lib/modelyard"
 CONFIG_ROOT = "/etc/modelyard"
@@ -48,7 +48,7 @@ class Journal:
     action: str
     release: int
     slot: str
-    previous_slot: t.Optional[str]
+    previous_slot: str | None
     by: str
     commit: str
     started: str
@@ -73,9 +73,9 @@ class Attempt:
 class Ledger:
     """What serves, what was taken back and must not return by itself, and the history, newest last."""
 
-    active: t.Optional[Active] = None
-    held: t.List[int] = field(default_factory=list)
-    history: t.List[Attempt] = field(default_factory=list)
+    active: Active | None = None
+    held: list[int] = field(default_factory=list)
+    history: list[Attempt] = field(default_factory=list)
 
     def add(self, attempt: Attempt) -> None:
         """Append to the history. The same attempt twice is one: a run that died may have to say it again."""
@@ -84,9 +84,9 @@ class Ledger:
             self.history.pop()
         self.history = [*self.history, attempt][-HISTORY_LIMIT:]
 
-    def served(self) -> t.List[int]:
+    def served(self) -> list[int]:
         """The releases that have served, each once, the latest first."""
-        numbers = [attempt.release for attempt in reversed(self.history) if attempt.outcome == "serving"]
+        numbers = [attempt.release for attempt in reversed(self.history) if attempt.outcome == "served"]
         return list(dict.fromkeys(numbers))
 
 
@@ -116,7 +116,7 @@ class AppStore:
         """Replace the ledger."""
         _write_json(os.path.join(self.folder, "ledger.json"), asdict(ledger))
 
-    def journal(self) -> t.Optional[Journal]:
+    def journal(self) -> Journal | None:
         """The deployment that is under way, or died."""
         value = _read_json(os.path.join(self.folder, "journal.json"))
         return Journal(**value) if value else None
@@ -140,7 +140,7 @@ class AppStore:
             raise ReleaseError(f"release: {self.name} has no release {number} on this host; kept are: {kept}")
         return Release.from_json(value)
 
-    def numbers(self) -> t.List[int]:
+    def numbers(self) -> list[int]:
         """The releases that are kept, the oldest first."""
         try:
             return sorted(int(name) for name in os.listdir(os.path.join(self.folder, "releases")) if name.isdigit())
@@ -151,7 +151,7 @@ class AppStore:
         """The number of the release after the last, kept or not."""
         return max([0, *self.numbers(), *(attempt.release for attempt in self.ledger().history)]) + 1
 
-    def add(self, release: Release, secrets: t.Dict[str, str]) -> None:
+    def add(self, release: Release, secrets: dict[str, str]) -> None:
         """Keep a new release with its secrets."""
         if secrets:
             folder = self.secrets_folder(release.number)
@@ -177,32 +177,33 @@ class AppStore:
         _write(path, random.token_hex(32), 0o400)
         return self.fingerprint_key(create=False)
 
-    def prune(self, keep: int) -> t.List[int]:
-        """Forget all but the active, the held and the newest `keep` releases, and models that none of the kept needs."""
+    def prune(self, keep: int) -> list[int]:
+        """Forget all but the active, the held and the newest `keep` releases, and models that no kept one needs."""
         ledger = self.ledger()
         stay = {*ledger.served()[:keep], *ledger.held, *([ledger.active.release] if ledger.active else [])}
         gone = [number for number in self.numbers() if number not in stay]
         models = {self.release(number).model.get("path", "") for number in gone}
         for number in gone:
-            self._forget(number)
+            self.forget(number)
         for path in models - self._models_in_use():
             # Only what mlflow_model put there is ours to delete.
             if path.startswith(self._models + os.sep):
                 shutil.rmtree(path, ignore_errors=True)
         return gone
 
+    def forget(self, number: int) -> None:
+        """Drop one release and its secrets."""
+        shutil.rmtree(self.secrets_folder(number), ignore_errors=True)
+        shutil.rmtree(os.path.dirname(self._release_file(number)), ignore_errors=True)
+
     def forget_releases(self) -> None:
         """Drop all releases and secrets. The history stays: it says what was here, and when it went."""
         for number in self.numbers():
-            self._forget(number)
+            self.forget(number)
         shutil.rmtree(os.path.join(self._secrets, self.name), ignore_errors=True)
 
-    def _forget(self, number: int) -> None:
-        shutil.rmtree(self.secrets_folder(number), ignore_errors=True)
-        shutil.rmtree(os.path.dirname(self._release_file(number)))
-
     def _make_private(self, folder: str) -> None:
-        """Make a folder below the configuration, for root alone: whoever may read the files in it is let in by a mount."""
+        """Make a folder for root alone: whoever may read the files in it is let in by a mount."""
         os.makedirs(self._config, mode=0o755, exist_ok=True)
         former = os.umask(0o077)
         try:
@@ -213,8 +214,8 @@ class AppStore:
     def _release_file(self, number: int) -> str:
         return os.path.join(self.folder, "releases", str(number), "release.json")
 
-    def _models_in_use(self) -> t.Set[str]:
-        used = set()
+    def _models_in_use(self) -> set[str]:
+        used: set[str] = set()
         for name in known_apps(os.path.dirname(self._apps)):
             store = AppStore(name, os.path.dirname(self._apps))
             used.update(store.release(number).model.get("path", "") for number in store.numbers())
@@ -271,7 +272,9 @@ class Lock:
         os.close(self._descriptor)
         self._descriptor = -1
         who = (
-            f"{holder['owner']} (process {holder['pid']}) since {holder['since']}" if holder else "a run that just began"
+            f"{holder['owner']} (process {holder['pid']}) since {holder['since']}"
+            if holder
+            else "a run that just began"
         )
         late = bool(holder) and holder["expires"] < now()
         advice = (
@@ -282,7 +285,7 @@ class Lock:
         return f"{self._app} is being deployed by {who}. {advice}."
 
 
-def known_apps(state_root: str = STATE_ROOT) -> t.List[str]:
+def known_apps(state_root: str = STATE_ROOT) -> list[str]:
     """The apps that this host remembers."""
     try:
         return sorted(entry.name for entry in os.scandir(os.path.join(state_root, "apps")) if entry.is_dir())

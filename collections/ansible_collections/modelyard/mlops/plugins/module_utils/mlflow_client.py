@@ -42,7 +42,7 @@ class ModelVersion:
     version: str
     run_id: str
     artifact_path: str
-    tags: t.Dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class MlflowClient:
         try:
             found = self._api("model-versions/get", name=name, version=version)
         except MlflowMissing:
-            raise MlflowMissing(f"{self.uri} has no version {version} of the model '{name}'. {self._hint(name)}") from None
+            raise MlflowMissing(f"{self.uri} has no version {version} of '{name}'. {self._hint(name)}") from None
         return self._resolve(found["model_version"])
 
     def aliased(self, name: str, alias: str) -> ModelVersion:
@@ -104,18 +104,19 @@ class MlflowClient:
         try:
             found = self._api("registered-models/alias", name=name, alias=alias)
         except MlflowMissing:
-            hint = self._hint(name)
-            raise MlflowMissing(f"the alias '{alias}' of the model '{name}' points nowhere at {self.uri}. {hint}") from None
+            raise MlflowMissing(f"the alias '{alias}' points nowhere at {self.uri}. {self._hint(name)}") from None
         return self._resolve(found["model_version"])
 
-    def files(self, version: ModelVersion) -> t.List[RemoteFile]:
+    def files(self, version: ModelVersion) -> list[RemoteFile]:
         """All files of a version, sorted by path. The paths are what the server says, so do not trust them."""
-        found: t.List[RemoteFile] = []
+        found: list[RemoteFile] = []
         folders = [""]
         while folders:
             folder = folders.pop()
             path = "/".join(filter(None, [version.artifact_path, folder]))
-            for entry in self._json("/api/2.0/mlflow-artifacts/artifacts?" + urlencode({"path": path})).get("files", []):
+            for entry in self._json("/api/2.0/mlflow-artifacts/artifacts?" + urlencode({"path": path})).get(
+                "files", []
+            ):
                 inner = "/".join(filter(None, [folder, entry["path"]]))
                 if entry.get("is_dir"):
                     folders.append(inner)
@@ -127,7 +128,7 @@ class MlflowClient:
         """A file of a version, to be read and closed by the caller."""
         return self._get(f"/api/2.0/mlflow-artifacts/artifacts/{quote(f'{version.artifact_path}/{path}')}")
 
-    def _resolve(self, found: t.Dict[str, t.Any]) -> ModelVersion:
+    def _resolve(self, found: dict[str, t.Any]) -> ModelVersion:
         name, version = found["name"], str(found["version"])
         location = self._api("model-versions/get-download-uri", name=name, version=version)["artifact_uri"]
         parts = urlsplit(location)
@@ -144,16 +145,16 @@ class MlflowClient:
         try:
             model = self._api("registered-models/get", name=name)["registered_model"]
         except MlflowMissing:
-            return "It has no model of this name at all: has the training run registered one?"
+            return f"It has no model '{name}' at all: has the training run registered one?"
         found = self._api("model-versions/search", filter=f"name='{name}'", max_results="100").get("model_versions", [])
         versions = ", ".join(sorted((str(item["version"]) for item in found), key=int)) or "none"
         aliases = ", ".join(f"{item['alias']} -> {item['version']}" for item in model.get("aliases", [])) or "none"
         return f"Versions: {versions}; aliases: {aliases}."
 
-    def _api(self, call: str, **query: str) -> t.Dict[str, t.Any]:
+    def _api(self, call: str, **query: str) -> dict[str, t.Any]:
         return self._json(f"/api/2.0/mlflow/{call}?{urlencode(query)}")
 
-    def _json(self, path: str) -> t.Dict[str, t.Any]:
+    def _json(self, path: str) -> dict[str, t.Any]:
         with self._get(path) as response:
             body = response.read()
         try:
@@ -165,7 +166,7 @@ class MlflowClient:
         raise MlflowError(f"{self.uri} is no MLflow server: {path} is answered with {body[:80]!r}")
 
     def _get(self, path: str) -> http.client.HTTPResponse:
-        request = Request(self.uri + path, headers=self._headers)  # noqa: S310 - the scheme was checked
+        request = Request(self.uri + path, headers=self._headers)
         try:
             return t.cast(http.client.HTTPResponse, self._opener.open(request, timeout=self._timeout))
         except HTTPError as error:
@@ -175,7 +176,7 @@ class MlflowClient:
             reason = getattr(error, "reason", None) or error
             raise MlflowUnreachable(f"no MLflow server answers at {self.uri}: {reason}") from error
 
-    def _refused(self, path: str, status: int, location: t.Optional[str], body: bytes) -> MlflowError:
+    def _refused(self, path: str, status: int, location: str | None, body: bytes) -> MlflowError:
         try:
             answer = json.loads(body)
             code, message = str(answer["error_code"]), str(answer.get("message", ""))
@@ -186,7 +187,11 @@ class MlflowClient:
         if status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN) and not code:
             return MlflowError(f"{self.uri} wants a login (HTTP {status}): {message}. Check username and password.")
         if location:
-            return MlflowError(f"{self.uri} redirects to {location}: give that as tracking_uri, without what follows its prefix")
+            return MlflowError(
+                f"{self.uri} redirects to {location}: give that as tracking_uri, without what follows its prefix"
+            )
         if status == http.client.NOT_FOUND and not code:
-            return MlflowError(f"{self.uri} is no MLflow server, or its prefix is missing in the address: {path} is not found")
+            return MlflowError(
+                f"{self.uri} is no MLflow server, or its prefix is missing in the address: {path} is not found"
+            )
         return MlflowError(f"{self.uri} answers {path} with HTTP {status}: {message}")

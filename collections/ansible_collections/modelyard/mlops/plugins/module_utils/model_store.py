@@ -45,7 +45,9 @@ class ModelStore:
 
     def __init__(self, root: str, name: str) -> None:
         if not _NAME.fullmatch(name):
-            raise ModelError(f"name: '{name}' cannot be a folder's name: use letters, digits, dots, dashes and underscores")
+            raise ModelError(
+                f"name: '{name}' cannot be a folder's name: use letters, digits, dots, dashes and underscores"
+            )
         self._folder = os.path.join(root, name)
 
     def path(self, version: ModelVersion) -> str:
@@ -54,7 +56,7 @@ class ModelStore:
             raise ModelError(f"the registry calls a version '{version.version}', which is no number")
         return os.path.join(self._folder, version.version)
 
-    def digest(self, version: ModelVersion) -> t.Optional[str]:
+    def digest(self, version: ModelVersion) -> str | None:
         """The digest of a version whose files are here, complete and unaltered; else None."""
         path = self.path(version)
         try:
@@ -68,15 +70,17 @@ class ModelStore:
             return None
         return record.digest
 
-    def fetch(self, client: MlflowClient, version: ModelVersion) -> t.Tuple[str, int]:
+    def fetch(self, client: MlflowClient, version: ModelVersion) -> tuple[str, int]:
         """Fetch the files of a version; returns their digest and how many bytes they have."""
         path = self.path(version)
-        os.makedirs(self._folder, mode=0o755, exist_ok=True)
+        os.makedirs(self._folder, exist_ok=True)
         with self._locked():
             partial = path + ".part"
             shutil.rmtree(partial, ignore_errors=True)
             try:
                 size = _download(client, version, partial)
+                for folder, _, _ in os.walk(partial):  # whatever the umask: a container's user reads them
+                    os.chmod(folder, 0o755)
                 digest = _seal(partial, version.tags.get(CHECKSUMS_TAG, ""))
                 verify(partial, digest)
                 self._move_in(partial, path, Record(version.run_id, version.artifact_path, digest))
@@ -133,7 +137,7 @@ def _download(client: MlflowClient, version: ModelVersion, folder: str) -> int:
     label = f"{version.name} version {version.version}"
     if not files:
         raise ModelError(f"{label} has no files at {client.uri}, in {version.artifact_path or 'the root'}")
-    os.makedirs(folder, mode=0o755)
+    os.makedirs(folder)
     if CHECKSUMS not in files:
         if CHECKSUMS_TAG in version.tags:
             raise ModelError(f"{label} has the tag {CHECKSUMS_TAG}, and no file {CHECKSUMS}")
@@ -157,7 +161,7 @@ def _download(client: MlflowClient, version: ModelVersion, folder: str) -> int:
 
 def _fetch_file(client: MlflowClient, version: ModelVersion, file: RemoteFile, folder: str) -> None:
     target = os.path.join(folder, file.path)
-    os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
+    os.makedirs(os.path.dirname(target), exist_ok=True)
     received = 0
     with client.open(version, file.path) as response, open(target, "wb") as out:
         while True:
@@ -179,7 +183,9 @@ def _seal(folder: str, registered: str) -> str:
     target = os.path.join(folder, CHECKSUMS)
     if not os.path.exists(target):
         paths = (
-            os.path.relpath(os.path.join(parent, name), folder) for parent, _, names in os.walk(folder) for name in names
+            os.path.relpath(os.path.join(parent, name), folder)
+            for parent, _, names in os.walk(folder)
+            for name in names
         )
         checksums = {path: _sha256(os.path.join(folder, path)) for path in sorted(paths)}
         with open(target, "w", encoding="utf-8") as file:
@@ -188,7 +194,7 @@ def _seal(folder: str, registered: str) -> str:
     return registered or _sha256(target)
 
 
-def _read_checksums(folder: str) -> t.Dict[str, str]:
+def _read_checksums(folder: str) -> dict[str, str]:
     try:
         with open(os.path.join(folder, CHECKSUMS), encoding="utf-8") as file:
             checksums = json.load(file)

@@ -14,8 +14,6 @@ from dataclasses import asdict, dataclass, field, fields
 SLOTS = ("blue", "green")
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
-_SIZE = re.compile(r"(\d+)([kmg]?)", re.IGNORECASE)
-_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
 
 class ReleaseError(Exception):
@@ -36,26 +34,26 @@ class Release:
     number: int
     image: str
     image_key: str
-    model: t.Dict[str, str]
-    config: t.Dict[str, t.Any]
-    secrets: t.Dict[str, str]
-    delivery: t.Dict[str, t.Any] = field(default_factory=dict)
+    model: dict[str, str]
+    config: dict[str, t.Any]
+    secrets: dict[str, str]
+    delivery: dict[str, t.Any] = field(default_factory=dict)
     by: str = ""
     commit: str = ""
     created: str = ""
 
     @classmethod
-    def from_json(cls, value: t.Dict[str, t.Any]) -> Release:
+    def from_json(cls, value: dict[str, t.Any]) -> Release:
         """The reverse of to_json."""
         known = {item.name for item in fields(cls)}
         return cls(**{key: item for key, item in value.items() if key in known})
 
-    def to_json(self) -> t.Dict[str, t.Any]:
+    def to_json(self) -> dict[str, t.Any]:
         """All of it; holds no secret."""
         return asdict(self)
 
     @property
-    def parts(self) -> t.Dict[str, str]:
+    def parts(self) -> dict[str, str]:
         """What identifies the release, part by part."""
         model = {key: value for key, value in self.model.items() if key != "path"}
         return {
@@ -75,19 +73,19 @@ class Release:
         return int(self.config["slots"][SLOTS.index(slot)])
 
 
-def other(slot: t.Optional[str]) -> str:
+def other(slot: str | None) -> str:
     """The slot that is free while `slot` serves."""
     return SLOTS[1] if slot == SLOTS[0] else SLOTS[0]
 
 
-def differences(old: t.Optional[Release], new: Release) -> t.List[str]:
+def differences(old: Release | None, new: Release) -> list[str]:
     """The parts in which two releases differ."""
     if old is None:
         return list(new.parts)
     return [part for part, value in new.parts.items() if old.parts[part] != value]
 
 
-def describe(release: t.Optional[Release], baseline: t.Optional[Release] = None) -> str:
+def describe(release: Release | None, baseline: Release | None = None) -> str:
     """A release as text for a diff; a secret shows only that it differs from the one in `baseline`."""
     if release is None:
         return ""
@@ -109,7 +107,7 @@ def fingerprint(value: t.Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def seal(secrets: t.Dict[str, str], key: bytes) -> t.Dict[str, str]:
+def seal(secrets: dict[str, str], key: bytes) -> dict[str, str]:
     """A fingerprint of each secret, which tells nothing to who does not have the host's key."""
     return {name: hmac.new(key, value.encode(), hashlib.sha256).hexdigest() for name, value in sorted(secrets.items())}
 
@@ -121,16 +119,8 @@ def check_name(name: str) -> str:
     return name
 
 
-def check_slots(slots: t.Sequence[int]) -> t.List[int]:
+def check_slots(slots: t.Sequence[int]) -> list[int]:
     """Refuse anything but two different unprivileged ports."""
     if len(slots) != 2 or slots[0] == slots[1] or not all(1024 <= port <= 65535 for port in slots):
         raise ReleaseError(f"slots: {list(slots)} must be two different ports between 1024 and 65535, blue and green")
     return list(slots)
-
-
-def parse_size(option: str, text: str) -> int:
-    """Bytes of a size such as `512m`."""
-    match = _SIZE.fullmatch(text.strip())
-    if not match:
-        raise ReleaseError(f"{option}: '{text}' is no size: write a whole number with k, m or g, such as 512m")
-    return int(match[1]) * _UNITS[match[2].lower()]

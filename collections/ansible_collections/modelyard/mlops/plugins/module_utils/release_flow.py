@@ -12,17 +12,22 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.modelyard.mlops.plugins.module_utils.engine import EngineError
-from ansible_collections.modelyard.mlops.plugins.module_utils.haproxy import HaproxyError, Router, open_connections
-from ansible_collections.modelyard.mlops.plugins.module_utils.ledger import Active, AppStore, Attempt, Journal, Ledger, now
-from ansible_collections.modelyard.mlops.plugins.module_utils.release import (
+from .engine import EngineError
+from .haproxy import (
+    INTERNAL_PORT,
+    HaproxyError,
+    Router,
+    open_connections,
+)
+from .ledger import Active, AppStore, Attempt, Journal, Ledger, now
+from .release import (
     SLOTS,
     Release,
     ReleaseError,
     differences,
     other,
 )
-from ansible_collections.modelyard.mlops.plugins.module_utils.release_gate import (
+from .release_gate import (
     Ask,
     Clock,
     Failed,
@@ -30,7 +35,7 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.release_gate impor
     Question,
     Watch,
 )
-from ansible_collections.modelyard.mlops.plugins.module_utils.release_slots import Slots
+from .release_slots import Slots
 
 BEFORE_SWITCH = ("start", "gate", "warm_up")
 AFTER_SWITCH = ("switch", "watch", "drain", "retire", "record")
@@ -40,6 +45,9 @@ AFTER_SWITCH = ("switch", "watch", "drain", "retire", "record")
 PROBLEMS = (Failed, ReleaseError, EngineError, HaproxyError)
 
 DRAIN_INTERVAL = 0.1
+
+# So many wrong answers in a row mean that a serving release is broken.
+ANSWERS = 3
 
 
 class Refused(Exception):
@@ -61,10 +69,10 @@ class Decision:
 
 def decide(
     ledger: Ledger,
-    active: t.Optional[Release],
+    active: Release | None,
     wanted: Release,
     held: t.Sequence[Release],
-    problem: t.Optional[str],
+    problem: str | None,
     route_is_right: bool,
     force: bool = False,
 ) -> Decision:
@@ -74,28 +82,28 @@ def decide(
     :param problem: what is wrong with the active release's container, or None.
     """
     parts = differences(active, wanted)
-    if force:
-        return Decision("deploy", "forced", parts)
-    taken_back = [release.number for release in held if release.identity == wanted.identity]
-    if parts and taken_back:
-        reason = f"release {taken_back[0]} is the same and was rolled back: change something, or set force, to deploy it"
-        parts = []
-    elif parts:
-        return Decision("deploy", f"changed: {', '.join(parts)}" if active else "first release", parts)
-    else:
-        reason = f"release {wanted.number if active is None else active.number} serves"
+    taken_back = next((release.number for release in held if release.identity == wanted.identity), None)
+    if active is None or force:
+        return Decision("deploy", "forced" if force else "first release", parts)
+    if parts and taken_back is None:
+        return Decision("deploy", f"changed: {', '.join(parts)}", parts)
     if problem:
         return Decision("restore", problem)
     if not route_is_right:
         return Decision("redirect", "the ingress does not send the app's requests to the serving slot")
-    return Decision("held" if taken_back and active and active.identity != wanted.identity else "none", reason)
+    if parts:
+        return Decision(
+            "held",
+            f"release {active.number} keeps serving, as release {taken_back}, which is wanted, was rolled back. "
+            "Change something, or set force, to deploy it",
+        )
+    return Decision("none", f"release {active.number} serves")
 
 
 class Delivery:
     """Brings releases of one app into service on this host.
 
     :param check_lock: called before each step; raises when another run has taken over.
-    :param ingress_port: the ingress' internal frontend.
     """
 
     def __init__(
@@ -106,7 +114,6 @@ class Delivery:
         ask: Ask,
         clock: Clock,
         check_lock: t.Callable[[], None],
-        ingress_port: int,
         connections: t.Callable[[int], int] = open_connections,
     ) -> None:
         self._store = store
@@ -115,20 +122,28 @@ class Delivery:
         self._ask = ask
         self._clock = clock
         self._check_lock = check_lock
-        self._ingress_port = ingress_port
         self._connections = connections
-        self.steps: t.List[t.Dict[str, t.Any]] = []
+        self._steps: list[tuple[str, float]] = []
 
-    def problem(self, active: Active, release: Release) -> t.Optional[str]:
+    @property
+    def steps(self) -> dict[str, float]:
+        """Seconds that each step took."""
+        ends = [begun for _step, begun in self._steps[1:]] + [self._clock.monotonic()]
+        return {step: round(end - begun, 2) for (step, begun), end in zip(self._steps, ends)}
+
+    def problem(self, active: Active, release: Release) -> str | None:
         """What is wrong with the container that should serve, or None."""
         state = self._slots.state(active.slot)
         if state.release != release.number or not state.running:
             return f"release {release.number} should serve from the {active.slot} slot, but {state}"
         gate = Gate.from_options(release.delivery["gate"])
-        # A busy moment of the app must not cause a deployment: only several wrong answers in a row do.
-        answers = (self._ask(release.port(active.slot), gate.question, gate.timeout) for _try in range(3))
-        problems = [answer for answer in answers if answer] if (first := next(answers)) else []
-        return first if len(problems) == 2 else None
+        answer = None
+        # A busy moment of the app must not cause a deployment: only wrong answers in a row do.
+        for _attempt in range(ANSWERS):
+            answer = self._ask(release.port(active.slot), gate.question, gate.timeout)
+            if answer is None:
+                break
+        return answer
 
     def route_is_right(self, active: Active) -> bool:
         """Whether the ingress sends the app's requests to the active slot, now and after a restart."""
@@ -145,7 +160,7 @@ class Delivery:
         :raises Refused: it does not serve, and what served before still does.
         """
         active = self._store.ledger().active
-        previous = active.slot if active else self._router.route(self._store.name).file
+        previous = active.slot if active else self._router.file_slot(self._store.name)
         journal = Journal(action, release.number, other(previous), previous, by, commit, now())
         try:
             self._begin(journal, "start")
@@ -158,7 +173,7 @@ class Delivery:
             raise self._abandon(journal, "refused", str(error)) from error
         self._take_over(journal, release, "switch")
 
-    def recover(self) -> t.Optional[str]:
+    def recover(self) -> str | None:
         """Bring a deployment that died to an end; say what was done, or None."""
         journal = self._store.journal()
         if journal is None:
@@ -178,7 +193,7 @@ class Delivery:
             return f"took back {what}"
         return f"finished {what}"
 
-    def remove(self, by: str, commit: str, grace: float, deadline: float) -> None:
+    def remove(self, by: str, commit: str, grace: int, drain: float) -> None:
         """Take the app from this host: route, containers, releases and secrets. The history stays."""
         started = now()
         self._check_lock()
@@ -187,7 +202,7 @@ class Delivery:
         ledger = self._store.ledger()
         for slot in SLOTS:
             if ledger.active and ledger.active.slot == slot:
-                self._drain(slot, self._store.release(ledger.active.release).port(slot), deadline)
+                self._drain(slot, self._store.release(ledger.active.release).port(slot), drain)
             self._slots.stop(slot, grace)
             self._slots.remove(slot)
         if ledger.active:
@@ -239,6 +254,8 @@ class Delivery:
         ledger.add(self._attempt(journal, outcome, reason))
         self._store.save(ledger)
         self._store.clear_journal()
+        if journal.release not in ledger.served():
+            self._store.forget(journal.release)
         serving = f"Release {ledger.active.release} keeps serving" if ledger.active else "Nothing serves this app"
         how = "was taken back after the switch" if outcome == "returned" else f"was refused at the step {journal.step}"
         message = f"{self._store.name}: release {journal.release} {how}: {reason}. {serving}."
@@ -269,7 +286,7 @@ class Delivery:
         self._check_lock()
         journal.step = step
         self._store.write_journal(journal)
-        self.steps.append({"step": step, "at": round(self._clock.monotonic(), 3)})
+        self._steps.append((step, self._clock.monotonic()))
 
     def _gate(self, release: Release, slot: str) -> None:
         gate = Gate.from_options(release.delivery["gate"])
@@ -297,7 +314,7 @@ class Delivery:
         name = self._store.name
         question = Question(f"/apps/{name}{gate.question.path}", gate.question.status, gate.question.contains)
         Watch(**release.delivery["watch"]).pass_through(
-            lambda: self._ask(self._ingress_port, question, gate.timeout),
+            lambda: self._ask(INTERNAL_PORT, question, gate.timeout),
             lambda: self._slots.state(slot),
             lambda: self._router.load(name, slot),
             self._clock,

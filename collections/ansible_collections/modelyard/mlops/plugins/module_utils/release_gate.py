@@ -8,8 +8,8 @@ import http.client
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.modelyard.mlops.plugins.module_utils.haproxy import Load
-from ansible_collections.modelyard.mlops.plugins.module_utils.release_slots import State
+from .haproxy import Load
+from .release_slots import State
 
 INTERVAL = 0.2
 
@@ -52,7 +52,7 @@ class Question:
 Ask = t.Callable[[int, Question, float], t.Optional[str]]
 
 
-def ask(port: int, question: Question, timeout: float) -> t.Optional[str]:
+def ask(port: int, question: Question, timeout: float) -> str | None:
     """Put a question to a loopback port; return what is wrong with the answer, or None."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     headers = {"User-Agent": "modelyard", "Connection": "close"}
@@ -83,12 +83,14 @@ class Gate:
     timeout: float
 
     @classmethod
-    def from_options(cls, options: t.Dict[str, t.Any]) -> Gate:
+    def from_options(cls, options: dict[str, t.Any]) -> Gate:
         """Build it from the option `gate` of the module."""
         question = Question(options["path"], options["status"], options["contains"])
         return cls(question, options["in_a_row"], options["budget"], options["timeout"])
 
-    def pass_through(self, ask_slot: t.Callable[[Question, float], t.Optional[str]], state: t.Callable[[], State], clock: Clock) -> None:
+    def pass_through(
+        self, ask_slot: t.Callable[[Question, float], str | None], state: t.Callable[[], State], clock: Clock
+    ) -> None:
         """Return when the release is ready.
 
         :raises Failed: it is not, in time; or its container has stopped.
@@ -116,7 +118,7 @@ class Watch:
 
     def pass_through(
         self,
-        ask_ingress: t.Callable[[], t.Optional[str]],
+        ask_ingress: t.Callable[[], str | None],
         state: t.Callable[[], State],
         load: t.Callable[[], Load],
         clock: Clock,

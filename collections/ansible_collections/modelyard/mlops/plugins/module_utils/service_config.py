@@ -41,6 +41,9 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.owned import (
 STATE_FOLDER = "/var/lib/modelyard/service_config"
 UNIT_FOLDER = "/etc/systemd/system"
 
+# A unit may stumble once over something that is not up yet; the count starts anew with each restart of ours.
+MANY_RESTARTS = 3
+
 
 @dataclass(frozen=True)
 class Verify:
@@ -113,8 +116,8 @@ class Systemd:
         return self._property("ActiveState") in ("active", "reloading", "activating")
 
     def failed(self) -> bool:
-        """Whether the unit has given up."""
-        return self._property("ActiveState") == "failed"
+        """Whether the unit has given up, or starts again and again."""
+        return self._property("ActiveState") == "failed" or int(self._property("NRestarts") or 0) >= MANY_RESTARTS
 
     def tell(self, action: str) -> str | None:
         """Reload or restart; start what does not run. Return what went wrong, or None."""
@@ -301,7 +304,7 @@ def _apply_to_service(request: Request, action: str) -> str | None:
         if problem is None:
             return None
         if service.failed():
-            return f"{service.unit} failed"
+            return f"{service.unit} does not stay up"
         if time.monotonic() > deadline:
             return f"{problem} (waited {request.verify.timeout:g} s)"
         time.sleep(0.3)
@@ -372,7 +375,7 @@ def _commit(request: Request, changes: list[Change], journal: Journal, record: d
             problem = _apply_to_service(request, action)
         except BaseException as error:
             state = _take_back(request, undo, journal, action, ran)
-            raise ConfigError(f"{request.tree.root}: {error or type(error).__name__}. {state}") from error
+            raise ConfigError(f"{request.tree.root}: {str(error) or type(error).__name__}. {state}") from error
         if problem:
             assert request.service is not None
             words = request.service.journal(started)

@@ -108,7 +108,8 @@ def unpack(release: Release, source: IO[bytes]) -> None:
         found = _save(source, download)
         if found != release.sha256:
             raise ReleaseError(
-                f"sha256: the archive of {release.version} has the sum {found}, not {release.sha256}; nothing was unpacked"
+                f"sha256: the archive of {release.version} has the sum {found}, not {release.sha256}; "
+                "nothing was unpacked"
             )
         download.seek(0)
         with _beside(release.path) as folder, tarfile.open(fileobj=download, mode="r:*") as archive:

@@ -73,15 +73,15 @@ INSTALL_OPTIONS = ["--no-install-recommends", "--allow-downgrades", "--allow-cha
 ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
 
 # package -> (version, held)
-State = t.Dict[str, t.Tuple[str, bool]]
+State = dict[str, tuple[str, bool]]
 
 
 class Plan(t.NamedTuple):
     """What has to happen, as lists of package names."""
 
-    install: t.List[str]
-    hold: t.List[str]
-    release: t.List[str]
+    install: list[str]
+    hold: list[str]
+    release: list[str]
 
 
 def parse(output: str) -> State:
@@ -94,7 +94,7 @@ def parse(output: str) -> State:
     return state
 
 
-def plan(wanted: t.Dict[str, str], state: State) -> Plan:
+def plan(wanted: dict[str, str], state: State) -> Plan:
     """Compare what is wanted with what is installed."""
     install, hold, release = [], [], []
     for package, version in wanted.items():
@@ -117,7 +117,7 @@ def describe(wanted: t.Iterable[str], state: State) -> str:
     return "".join(lines)
 
 
-def expected(wanted: t.Dict[str, str], state: State, todo: Plan) -> State:
+def expected(wanted: dict[str, str], state: State, todo: Plan) -> State:
     """The state after `todo`, as far as it is known before."""
     after = dict(state)
     for package, version in wanted.items():
@@ -139,17 +139,17 @@ class Apt:
             self._module.fail_json(msg=f"dpkg-query failed: {err.strip()}")
         return parse(out)
 
-    def install(self, wanted: t.Dict[str, str], packages: t.List[str]) -> None:
+    def install(self, wanted: dict[str, str], packages: list[str]) -> None:
         """Fetch the lists, then install `packages`."""
         names = [f"{package}={wanted[package]}" if wanted[package] else package for package in packages]
         self._run([*APT_GET, "update"], "fetch the package lists")
         self._run([*APT_GET, *INSTALL_OPTIONS, "install", *names], f"install {', '.join(names)}")
 
-    def mark(self, action: str, packages: t.List[str]) -> None:
+    def mark(self, action: str, packages: list[str]) -> None:
         """`apt-mark hold` or `unhold`."""
         self._run(["apt-mark", action, *packages], f"{action} {', '.join(packages)}")
 
-    def _run(self, command: t.List[str], purpose: str) -> None:
+    def _run(self, command: list[str], purpose: str) -> None:
         code, out, err = self._module.run_command(command, environ_update=ENVIRONMENT)
         if code:
             reason = "\n".join((err.strip() or out.strip()).splitlines()[-10:])

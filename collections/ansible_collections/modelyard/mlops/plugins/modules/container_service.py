@@ -30,14 +30,14 @@ options:
     description: The container's name.
     type: str
     required: true
-  state:
-    description: V(absent) stops and removes the container.
-    type: str
-    choices: [present, absent]
-    default: present
   image:
-    description: The image, as the host's engine knows it. Never pulled. Required with O(state=present).
+    description: The image, as the host's engine knows it. Never pulled.
     type: str
+    required: true
+  image_key:
+    description: The image's key. With it, the image with that key is run, whatever O(image) points to now.
+    type: str
+    default: ""
   command:
     description: The arguments, or the command, of the container.
     type: list
@@ -110,11 +110,11 @@ EXAMPLES = r"""
 RETURN = r"""
 id:
   description: The container's ID.
-  returned: when it runs
+  returned: when it was started
   type: str
 image:
-  description: The image's ID.
-  returned: when the image is there
+  description: The image's ID; empty in check mode for an image that is not on the host yet.
+  returned: when the engine answers
   type: str
 seconds:
   description: How long it took until it worked.
@@ -130,11 +130,14 @@ from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, build_opener
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.modelyard.mlops.plugins.module_utils.container import (
     SPEC_LABEL,
     ContainerError,
     Containers,
     Spec,
+    find_image,
+    need_image,
     parse_size,
 )
 from ansible_collections.modelyard.mlops.plugins.module_utils.engine import Engine, EngineError, EngineUnreachable
@@ -143,10 +146,10 @@ FORMER = "-former"
 LOG_LINES = 20
 POLL_SECONDS = 0.3
 
-ARGUMENTS: t.Dict[str, t.Any] = {
+ARGUMENTS: dict[str, t.Any] = {
     "name": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "image": {"type": "str"},
+    "image": {"type": "str", "required": True},
+    "image_key": {"type": "str", "default": "", "no_log": False},
     "command": {"type": "list", "elements": "str", "default": []},
     "env": {"type": "dict", "default": {}},
     "mounts": {"type": "dict", "default": {}},
@@ -184,13 +187,13 @@ def probe(url: str, contains: str) -> str:
 class Service:
     """A named container and the one that it replaces."""
 
-    def __init__(self, containers: Containers, name: str, verify: t.Optional[t.Dict[str, t.Any]]) -> None:
+    def __init__(self, containers: Containers, name: str, verify: dict[str, t.Any] | None) -> None:
         self._containers = containers
         self._verify = verify
         self.name = name
         self.former = name + FORMER
 
-    def running(self) -> t.Tuple[str, bool]:
+    def running(self) -> tuple[str, bool]:
         """The description of the container that is there, empty without one, and whether it runs and is proven."""
         found = self._containers.inspect(self.name)
         if found is None:
@@ -198,6 +201,10 @@ class Service:
         # A former container that is still there says that a run died before the new one had answered.
         proven = found["State"]["Running"] and self._containers.inspect(self.former) is None
         return (found["Config"].get("Labels") or {}).get(SPEC_LABEL, "{}"), proven
+
+    def restarts(self) -> int:
+        """How often the engine has restarted the container."""
+        return int((self._containers.inspect(self.name) or {}).get("RestartCount", 0))
 
     def replace(self, spec: Spec) -> str:
         """Run `spec` in place of what is there; returns its ID.
@@ -214,16 +221,17 @@ class Service:
         self._containers.remove(self.former)
         return identity
 
-    def wait(self) -> None:
+    def wait(self, restarts: int = 0) -> None:
         """Return when the container works.
 
+        :param restarts: how often the engine has restarted it before.
         :raises ContainerError: it ends, or does not work in time.
         """
         timeout = self._verify["timeout"] if self._verify else 0
         end = time.monotonic() + timeout
         while True:
             state = self._containers.inspect(self.name) or {}
-            if not state or not state["State"]["Running"] or state["RestartCount"]:
+            if not state or not state["State"]["Running"] or state["RestartCount"] > restarts:
                 raise self._failed(f"ended with exit code {state.get('State', {}).get('ExitCode', 'unknown')}")
             wrong = probe(self._verify["url"], self._verify["contains"]) if self._verify else ""
             if not wrong:
@@ -231,14 +239,6 @@ class Service:
             if time.monotonic() > end:
                 raise self._failed(f"does not work after {timeout} s: {wrong}")
             time.sleep(POLL_SECONDS)
-
-    def remove(self) -> bool:
-        """Stop and remove the container and a former one; whether there was any."""
-        found = [name for name in (self.name, self.former) if self._containers.inspect(name)]
-        for name in found:
-            self._containers.stop(name)
-            self._containers.remove(name)
-        return bool(found)
 
     def _set_aside(self) -> None:
         if self._containers.inspect(self.former):
@@ -259,17 +259,7 @@ class Service:
         return ContainerError(f"container {self.name} {what}. Its last lines:\n{log or '(it has written nothing)'}")
 
 
-def image_id(engine: Engine, reference: str) -> t.Optional[str]:
-    """The ID that the engine has for an image, or None when it does not have the image."""
-    try:
-        return str(engine.get(f"/images/{reference}/json")["Id"])
-    except EngineError as error:
-        if error.status == http.client.NOT_FOUND:
-            return None
-        raise
-
-
-def describe(params: t.Dict[str, t.Any], image: str) -> Spec:
+def describe(params: dict[str, t.Any], image: str) -> Spec:
     """The container that the task describes."""
     return Spec(
         image=image,
@@ -284,7 +274,7 @@ def describe(params: t.Dict[str, t.Any], image: str) -> Spec:
     )
 
 
-def diff(before: str, after: str) -> t.Dict[str, str]:
+def diff(before: str, after: str) -> dict[str, str]:
     """Two descriptions, for people."""
     return {
         "before": json.dumps(json.loads(before), indent=2) + "\n" if before else "",
@@ -292,18 +282,16 @@ def diff(before: str, after: str) -> t.Dict[str, str]:
     }
 
 
-def present(module: AnsibleModule, engine: Engine, service: Service) -> t.Dict[str, t.Any]:
+def present(module: AnsibleModule, engine: Engine, service: Service) -> dict[str, t.Any]:
     """Have the container run; returns the result."""
-    reference = module.params["image"]
-    image = image_id(engine, reference)
-    if image is None and not module.check_mode:
-        raise ContainerError(f"image: the host does not have '{reference}'; images are brought by the role image_transfer")
-    spec = describe(module.params, image or reference)
+    reference, key = module.params["image"], module.params["image_key"]
+    image = find_image(engine, reference, key) if module.check_mode else need_image(engine, reference, key)
+    spec = describe(module.params, image.id if image else key or reference)
     before, proven = service.running()
-    result = {"changed": True, "image": image, "diff": diff(before, spec.text())}
+    result = {"changed": True, "image": image.id if image else "", "diff": diff(before, spec.text())}
     if before == spec.text() and proven:
         if not module.check_mode:
-            service.wait()
+            service.wait(service.restarts())
         return {**result, "changed": False}
     if module.check_mode:
         return result
@@ -314,23 +302,17 @@ def present(module: AnsibleModule, engine: Engine, service: Service) -> t.Dict[s
 
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec=ARGUMENTS, supports_check_mode=True, required_if=[("state", "present", ["image"])]
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     engine = Engine(module.params["socket"])
     service = Service(Containers(engine), module.params["name"], module.params["verify"])
     try:
-        if module.params["state"] == "present":
-            module.exit_json(**present(module, engine, service))
-        before = service.running()[0]
-        changed = bool(before) if module.check_mode else service.remove()
-        module.exit_json(changed=changed, diff=diff(before, ""))
+        module.exit_json(**present(module, engine, service))
     except EngineUnreachable as error:
         if not module.check_mode:
             module.fail_json(msg=str(error))
         # The engine is installed by what comes before this in the playbook.
-        wanted = describe(module.params, module.params["image"]).text() if module.params["image"] else ""
-        module.exit_json(changed=module.params["state"] == "present", diff=diff("", wanted))
+        image = module.params["image_key"] or module.params["image"]
+        module.exit_json(changed=True, diff=diff("", describe(module.params, image).text()))
     except (ContainerError, EngineError, ValueError) as error:
         module.fail_json(msg=str(error))
 

@@ -111,6 +111,7 @@ id:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.modelyard.mlops.plugins.module_utils.engine import Engine, EngineError, EngineUnreachable
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_archive import Blob, archive
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_key import ImageError, split_reference
@@ -158,7 +159,8 @@ class Loader:
             blob["digest"]: Blob(blob["digest"], blob["size"], tuple(blob["chunks"])) for blob in self._wanted["blobs"]
         }
         here = self._staging.chunks()
-        missing = [chunk for blob in blobs.values() for chunk in blob.chunks if chunk not in here]
+        needed = [chunk for blob in blobs.values() for chunk in blob.chunks]
+        missing = [chunk for chunk in needed if chunk not in here]
         config = blobs.pop(self._wanted["key"], None)
         if config is None or missing:
             return _answer("missing", chunks=missing)
@@ -166,7 +168,8 @@ class Loader:
         try:
             self._target.load(stream)
         except CorruptChunk as error:
-            return _answer("corrupt", chunks=[error.chunk], reason=str(error))
+            # Where one is damaged others may be, and each attempt takes its time.
+            return _answer("corrupt", chunks=self._staging.strike_damaged(needed), reason=str(error))
         except EngineError as error:
             complete = set(self._wanted["layers"]) <= set(blobs)
             if complete or "no space left" in error.message:

@@ -44,7 +44,7 @@ options:
         description: What it is called at its source. The O(images[].name) when not given.
         type: str
       path:
-        description: The archive, on the controller.
+        description: The archive on the controller. A relative path starts at the playbook's folder.
         type: str
   engine_socket:
     description: The unix socket of the host's engine.

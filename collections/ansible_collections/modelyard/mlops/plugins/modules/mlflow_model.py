@@ -122,6 +122,7 @@ bytes:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_client import (
     MlflowClient,
     MlflowError,
@@ -131,7 +132,7 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_client impo
 )
 from ansible_collections.modelyard.mlops.plugins.module_utils.model_store import CHECKSUMS_TAG, ModelError, ModelStore
 
-ARGUMENTS: t.Dict[str, t.Any] = {
+ARGUMENTS: dict[str, t.Any] = {
     "tracking_uri": {"type": "str", "required": True},
     "username": {"type": "str", "default": ""},
     "password": {"type": "str", "default": "", "no_log": True},
@@ -144,14 +145,14 @@ ARGUMENTS: t.Dict[str, t.Any] = {
 }
 
 
-def resolve(client: MlflowClient, params: t.Dict[str, t.Any]) -> ModelVersion:
+def resolve(client: MlflowClient, params: dict[str, t.Any]) -> ModelVersion:
     """The version that the task asks for."""
     if params["alias"]:
         return client.aliased(params["name"], params["alias"])
     return client.version(params["name"], params["version"])
 
 
-def run(module: AnsibleModule) -> t.Dict[str, t.Any]:
+def run(module: AnsibleModule) -> dict[str, t.Any]:
     """Do the task; returns its result."""
     params = module.params
     client = MlflowClient(

@@ -177,6 +177,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.modelyard.mlops.plugins.module_utils.owned import (
     MISSING_ID,
     ConfigError,

@@ -72,6 +72,7 @@ from http.client import HTTPException
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
+
 from ansible_collections.modelyard.mlops.plugins.module_utils.upstream_release import Release, ReleaseError, unpack, use
 
 

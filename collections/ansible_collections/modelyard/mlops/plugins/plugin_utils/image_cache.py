@@ -138,7 +138,7 @@ class Cache:
         self._write(self._name(name), key.encode())
 
     def drop_damaged(self, blobs: t.Iterable[CachedBlob]) -> bool:
-        """Read all chunks of `blobs` and delete those which are not what they should be; says whether there were any."""
+        """Read all chunks of `blobs` and delete the damaged ones; says whether there were any."""
         found = False
         for chunk in {chunk.id: chunk for blob in blobs for chunk in blob.chunks}.values():
             try:

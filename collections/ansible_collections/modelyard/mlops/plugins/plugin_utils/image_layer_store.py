@@ -4,9 +4,9 @@
 
 `docker save` writes every layer of an image, again for each new commit. The engine keeps, for each layer,
 the list of its tar headers (`tar-split.json.gz`) next to its files, so that the layer can be put together
-again byte by byte; this does the same, for only those layers that are asked for. It needs read access to the engine's folder,
-which root has. The folder's layout is no interface, so callers compare the digest of what comes out and
-use `docker save` when it differs.
+again byte by byte; this does the same, for only those layers that are asked for. It needs read access to
+the engine's folder, which root has. The folder's layout is no interface, so callers compare the digest of
+what comes out and use `docker save` when it differs.
 """
 
 from __future__ import annotations

@@ -78,6 +78,7 @@ class EngineSource(Source):
         self._id = reference
 
     def describe(self) -> Image:
+        """Ask the engine; nothing is exported, except once for each image of a containerd store."""
         try:
             found = self._engine.get(f"/images/{self._reference}/json")
             info = self._engine.get("/info")
@@ -97,6 +98,7 @@ class EngineSource(Source):
         return Image(key, tuple(found["RootFS"]["Layers"]), found["Os"], found["Architecture"], found["Size"])
 
     def export(self, cache: Cache, image: Image, missing: set[str]) -> None:
+        """Read single layers where that is possible, and let the engine save the image where it is not."""
         store = LayerStore(self._root)
         try:
             for blob in sorted(missing):
@@ -142,22 +144,24 @@ class ArchiveSource(Source):
     """
 
     def __init__(self, path: str, reference: str) -> None:
-        self._path = os.path.expanduser(path)
+        self._path = path
         self._reference = reference
 
     def describe(self) -> Image:
+        """Read the manifest and the configuration."""
         with self._open() as archive:
             entry = self._entry(archive)
             sizes = [archive.getmember(name).size for name in entry["Layers"]]
             return Image.from_config(self._read(archive, entry["Config"]), sum(sizes))
 
     def export(self, cache: Cache, image: Image, missing: set[str]) -> None:
+        """Read the wanted layers, plain or compressed."""
         with self._open() as archive:
             entry = self._entry(archive)
             config = self._read(archive, entry["Config"])
             if image.key in missing:
                 cache.add([config], image.key)
-            for layer, name in dict(zip(image.layers, entry["Layers"])).items():
+            for layer, name in dict(zip(image.layers, entry["Layers"], strict=True)).items():
                 if layer in missing:
                     try:
                         cache.add(_plain(_pieces(archive, archive.getmember(name))), layer)
@@ -169,7 +173,7 @@ class ArchiveSource(Source):
         try:
             with tarfile.open(self._path, "r:*") as archive:
                 yield archive
-        except (OSError, tarfile.TarError, KeyError, EOFError) as error:
+        except (OSError, tarfile.TarError, KeyError, ValueError, EOFError) as error:
             raise ImageError(f"{self._path} is no archive of 'docker save' that can be read: {error}") from error
 
     def _entry(self, archive: tarfile.TarFile) -> dict[str, t.Any]:

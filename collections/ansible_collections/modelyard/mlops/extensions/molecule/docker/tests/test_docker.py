@@ -34,3 +34,17 @@ def test_version_is_held(host: Host) -> None:
 
 def test_only_the_named_users_reach_the_engine(host: Host) -> None:
     assert host.group("docker").members == ["admin"]
+
+
+def test_a_setting_that_the_engine_refuses_is_taken_back(host: Host) -> None:
+    settings = host.file("/etc/docker/daemon.json").content_string
+    refused = {
+        "root": "/etc/docker",
+        "files": {"daemon.json": '{"no-such-setting": 1}'},
+        "service": "docker",
+        "action": "restart",
+    }
+    failed = host.ansible("modelyard.mlops.service_config", json.dumps(refused), check=False, become=True)
+    assert "no-such-setting" in failed["msg"]
+    assert host.file("/etc/docker/daemon.json").content_string == settings
+    assert host.service("docker").is_running

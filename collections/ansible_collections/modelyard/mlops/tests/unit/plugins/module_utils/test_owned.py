@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from ansible_collections.modelyard.mlops.plugins.module_utils.owned import (
     MISSING_ID,
     ConfigError,
@@ -129,7 +130,8 @@ def test_an_owned_folder_is_not_emptied_by_accident(root: Path) -> None:
 
 
 def test_the_diff_shows_contents_and_deletions(root: Path) -> None:
-    shown = diff(plan(tree(root, {"main.yml": desired("new\n"), "rules/keep.yml": desired("keep\n")}, owned=("rules",))))
+    files = {"main.yml": desired("new\n"), "rules/keep.yml": desired("keep\n")}
+    shown = diff(plan(tree(root, files, owned=("rules",))))
     assert {"before": "old\n", "after": "new\n"}.items() <= shown[0].items()
     gone = next(entry for entry in shown if entry["before_header"].endswith("gone.yml"))
     assert (gone["before"], gone["after"]) == ("gone\n", "")
@@ -141,8 +143,11 @@ def test_the_diff_never_shows_a_secret(root: Path) -> None:
     (root / "main.yml").chmod(0o600)
     files = {"main.yml": desired("public\n"), "rules/keep.yml": desired("new-secret", 0o600, secret=True)}
     text = str(diff(plan(tree(root, files, owned=("rules",)))))
-    assert "secret changed" in text and "secret removed" in text
-    assert "former-secret" not in text and "new-secret" not in text and "old\\n" not in text
+    assert "secret changed" in text
+    assert "secret removed" in text
+    assert "former-secret" not in text
+    assert "new-secret" not in text
+    assert "old\\n" not in text
 
 
 def test_a_link_is_replaced_and_its_target_untouched(root: Path, tmp_path: Path) -> None:
@@ -155,7 +160,8 @@ def test_a_link_is_replaced_and_its_target_untouched(root: Path, tmp_path: Path)
     changes = plan(tree(root, {"main.yml": desired("new\n"), "rules/keep.yml": desired("keep\n")}, owned=("rules",)))
     apply(changes)
     assert outside.read_text() == "outside\n"
-    assert not (root / "main.yml").is_symlink() and not os.path.lexists(root / "rules" / "folder")
+    assert not (root / "main.yml").is_symlink()
+    assert not os.path.lexists(root / "rules" / "folder")
     revert(changes)
     assert snapshot(root) == before
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from ansible_collections.modelyard.mlops.plugins.module_utils import service_config
 from ansible_collections.modelyard.mlops.plugins.module_utils.owned import ConfigError, DesiredFile, Tree
 from ansible_collections.modelyard.mlops.plugins.module_utils.service_config import (
@@ -27,8 +28,12 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.service_config imp
 VALIDATOR = [
     sys.executable,
     "-c",
-    "import pathlib, sys; root = pathlib.Path(sys.argv[1]); assert (root / 'theirs.yml').exists();"
-    "sys.exit('bad word' if 'bad' in (root / 'main.yml').read_text() else 0)",
+    """
+import pathlib, sys
+root = pathlib.Path(sys.argv[1])
+assert (root / "theirs.yml").exists()
+sys.exit("bad word" if "bad" in (root / "main.yml").read_text() else 0)
+""",
     "{root}",
 ]
 
@@ -103,9 +108,12 @@ def test_a_change_is_made_and_the_service_told_once(request_: Request, root: Pat
 
 def test_check_mode_reports_and_changes_nothing(request_: Request, root: Path, tmp_path: Path) -> None:
     outcome = converge(replace(request_, check=True))
-    assert outcome.changed and outcome.applied == "reload" and outcome.diff[0]["after"] == "new\n"
+    assert outcome.changed
+    assert outcome.applied == "reload"
+    assert outcome.diff[0]["after"] == "new\n"
     assert (root / "main.yml").read_text() == "old\n"
-    assert told(request_) == [] and sorted(path.name for path in tmp_path.iterdir()) == ["etc"]
+    assert told(request_) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["etc"]
 
 
 def test_check_mode_on_a_fresh_host(tmp_path: Path) -> None:
@@ -123,13 +131,14 @@ def test_check_mode_on_a_fresh_host(tmp_path: Path) -> None:
 def test_a_refused_configuration_changes_nothing(request_: Request, root: Path) -> None:
     with pytest.raises(ConfigError, match=r"nothing was changed(?s:.)*bad word"):
         converge(replace(request_, tree=tree(root, "bad\n")))
-    assert (root / "main.yml").read_text() == "old\n" and told(request_) == []
+    assert (root / "main.yml").read_text() == "old\n"
+    assert told(request_) == []
 
 
 def test_a_missing_validator_or_unit_is_named(request_: Request, root: Path) -> None:
     with pytest.raises(ConfigError, match="no-such-program is not installed"):
         converge(replace(request_, validate=["no-such-program"]))
-    with pytest.raises(ConfigError, match="no unit fake.service"):
+    with pytest.raises(ConfigError, match=r"no unit fake\.service"):
         converge(replace(request_, service=FakeService(root / "main.yml", exists=False)))
     assert (root / "main.yml").read_text() == "old\n"
 
@@ -157,7 +166,7 @@ def test_an_error_between_two_files_takes_all_back(
         raise OSError("disk full")
 
     monkeypatch.setattr(service_config, "apply", broken)
-    with pytest.raises(ConfigError, match="disk full.*is back"):
+    with pytest.raises(ConfigError, match=r"disk full.*is back"):
         converge(replace(request_, validate=[]))
     assert (root / "main.yml").read_text() == "old\n"
 
@@ -174,9 +183,13 @@ def test_an_interrupted_run_is_finished_by_the_next(request_: Request, monkeypat
     die_between_swap_and_verify(request_, monkeypatch)
     assert told(request_) == []
     preview = converge(replace(request_, check=True))
-    assert preview.changed and preview.resumed and preview.changed_files == []
+    assert preview.changed
+    assert preview.resumed
+    assert preview.changed_files == []
     outcome = converge(request_)
-    assert outcome.changed and outcome.resumed and told(request_) == ["reload"]
+    assert outcome.changed
+    assert outcome.resumed
+    assert told(request_) == ["reload"]
     assert not converge(request_).changed
 
 

@@ -10,6 +10,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+
 from ansible_collections.modelyard.mlops.plugins.module_utils.upstream_release import Release, ReleaseError, unpack, use
 
 
@@ -31,10 +32,12 @@ def release(folder: Path, content: bytes, version: str = "1.0") -> Release:
 def test_unpack_and_use(tmp_path: Path) -> None:
     content = archive()
     wanted = release(tmp_path / "product", content)
-    assert not wanted.installed() and wanted.current() == ""
+    assert not wanted.installed()
+    assert wanted.current() == ""
     unpack(wanted, io.BytesIO(content))
     use(wanted)
-    assert wanted.installed() and wanted.current() == "1.0"
+    assert wanted.installed()
+    assert wanted.current() == "1.0"
     program = tmp_path / "product" / "current" / "bin" / "run"
     assert program.stat().st_mode & 0o777 == 0o755
     assert sorted(path.name for path in (tmp_path / "product").iterdir()) == ["1.0", "current"]

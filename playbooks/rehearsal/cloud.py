@@ -14,14 +14,13 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .errors import DeliveryError
+from delivery.errors import DeliveryError
 
 REGION = "eu-central-1"
-AMIS = Path(__file__).parents[1] / "rehearsal" / "amis.json"
+AMIS = Path(__file__).with_name("amis.json")
 START_SECONDS = 60.0
 _LOOPBACK = "127.0.0.1"
 
@@ -40,7 +39,7 @@ class Cloud:
         return f"http://{_LOOPBACK}:{self.port}"
 
 
-def start(state_dir: Path, amis: Path = AMIS) -> Cloud:
+def start(state_dir: Path) -> Cloud:
     """Return the cloud of `state_dir`, started now unless it runs.
 
     :raises DeliveryError: it does not come up; the message has its last words.
@@ -55,7 +54,7 @@ def start(state_dir: Path, amis: Path = AMIS) -> Cloud:
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "moto.server", "-H", _LOOPBACK, "-p", str(port)],
-            env={**os.environ, "MOTO_AMIS_PATH": str(amis)},
+            env={**os.environ, "MOTO_AMIS_PATH": str(AMIS)},
             cwd=state_dir,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -96,19 +95,21 @@ def stop(state_dir: Path, seconds: float = 10.0) -> bool:
     return lived
 
 
-def environment(cloud: Cloud, base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return `base` (this process's environment) with every way to a real AWS replaced by `cloud`.
+def environment(cloud: Cloud) -> dict[str, str]:
+    """Return what to add to an environment so that Terraform, boto3 and Ansible meet `cloud` and no real AWS.
 
-    It is a whole environment and not an addition: a profile or token of the caller must not survive in it.
+    Everything is set that would win over it: a caller with a session of their own rehearses too. A profile cannot
+    be overridden (no value of AWS_PROFILE goes with keys), so the caller's is taken out of this process.
     """
-    kept = {name: value for name, value in (os.environ if base is None else base).items() if name[:4] != "AWS_"}
-    direct = ",".join(filter(None, [kept.get("NO_PROXY") or kept.get("no_proxy"), _LOOPBACK]))
-    return kept | {
+    os.environ.pop("AWS_PROFILE", None)
+    direct = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), _LOOPBACK]))
+    return {
         "AWS_ENDPOINT_URL": cloud.url,
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_ACCESS_KEY_ID": "rehearsal",
         "AWS_SECRET_ACCESS_KEY": "rehearsal",
+        "AWS_SESSION_TOKEN": "",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",

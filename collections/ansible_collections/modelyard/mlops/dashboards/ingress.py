@@ -1,0 +1,53 @@
+# Copyright: The Modelyard authors
+# SPDX-License-Identifier: Apache-2.0
+"""Ingress: what HAProxy sees between the users and the apps."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
+
+from .library import board, graph, query, variable
+
+PROXY = 'proxy=~"$proxy"'
+
+
+def build() -> Dashboard:
+    """Return the dashboard."""
+    return (
+        board("modelyard-ingress", "Ingress", "Requests, answers and slots as the ingress sees them.")
+        .with_variable(variable("proxy", "Frontend or backend", "haproxy_backend_http_responses_total"))
+        .with_row(Row("Answers"))
+        .with_panel(
+            graph(
+                "Answers by status",
+                "Answers a second that left the ingress.",
+                "reqps",
+                query("sum by (code) (rate(haproxy_frontend_http_responses_total[1m]))", "{{code}}"),
+            )
+        )
+        .with_panel(
+            graph(
+                "Answers by backend",
+                "Answers a second that came from each slot or service.",
+                "reqps",
+                query(f"sum by (proxy) (rate(haproxy_backend_http_responses_total{{{PROXY}}}[1m]))", "{{proxy}}"),
+            )
+        )
+        .with_row(Row("Backends"))
+        .with_panel(
+            graph(
+                "Time to answer",
+                "Mean over the last 1024 requests of each backend.",
+                "s",
+                query(f"haproxy_backend_response_time_average_seconds{{{PROXY}}}", "{{proxy}}"),
+            )
+        )
+        .with_panel(
+            graph(
+                "Sessions",
+                "Requests under way; the slot of a former release falls to none before it is stopped.",
+                "short",
+                query(f"haproxy_backend_current_sessions{{{PROXY}}}", "{{proxy}}"),
+            )
+        )
+    )

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All that Grafana will read is in place, closed, and follows the code."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import yaml
+from testinfra.host import Host
+
+CONFIG = "/etc/modelyard/grafana"
+ROLE = Path(__file__).resolve().parents[4] / "roles" / "grafana"
+
+
+def text(host: Host, path: str) -> str:
+    with host.sudo():
+        return str(host.file(f"{CONFIG}/{path}").content_string)
+
+
+def converge(**variables: str) -> tuple[int, str]:
+    """Run the scenario's playbook again with other variables; return its exit code and what it said."""
+    playbook = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "converge.yml"
+    inventory = os.environ["MOLECULE_INVENTORY_FILE"]
+    command = ["ansible-playbook", "--diff", "-i", inventory, "-e", json.dumps(variables), str(playbook)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+
+def test_the_settings_are_secure(host: Host) -> None:
+    ini = configparser.RawConfigParser()
+    ini.read_string(text(host, "grafana.ini"))
+    assert ini["server"]["http_addr"] == "127.0.0.1"
+    assert ini["server"]["serve_from_sub_path"] == "true"
+    assert ini["server"]["domain"] == "ops.example.org"
+    assert ini["users"]["allow_sign_up"] == "false"
+    assert ini["auth.anonymous"]["enabled"] == "false"
+    assert ini["analytics"]["reporting_enabled"] == "false"
+    assert ini["security"]["admin_password"] == f"$__file{{{CONFIG}/secrets/admin_password}}"
+
+
+def test_the_password_is_in_one_file_that_only_grafana_reads(host: Host) -> None:
+    with host.sudo():
+        secret = host.file(f"{CONFIG}/secrets/admin_password")
+        assert (secret.mode, secret.user, secret.group) == (0o640, "root", "grafana")
+        found = host.check_output(f"grep -rl not-a-real-secret {CONFIG}")
+    assert found.split() == [f"{CONFIG}/secrets/admin_password"]
+
+
+def test_the_data_source_has_the_uid_that_dashboards_name(host: Host) -> None:
+    sources = yaml.safe_load(text(host, "provisioning/datasources/modelyard.yml"))["datasources"]
+    assert [(source["uid"], source["url"]) for source in sources] == [
+        ("prometheus", "http://127.0.0.1:9090/prometheus/")
+    ]
+
+
+def test_each_provider_has_its_dashboards(host: Host) -> None:
+    providers = yaml.safe_load(text(host, "provisioning/dashboards/modelyard.yml"))["providers"]
+    found = {}
+    for provider in providers:
+        with host.sudo():
+            found[provider["folder"]] = sorted(host.check_output(f"ls {provider['options']['path']}").split())
+    own = sorted(path.name for path in (ROLE / "files" / "dashboards").glob("*.json"))
+    assert found == {"Modelyard": own, "Other": ["team.json"]}
+
+
+def test_a_removed_dashboard_is_removed(host: Host, tmp_path: Path) -> None:
+    code, words = converge(dashboards_dir=str(tmp_path))
+    assert code == 0, words
+    with host.sudo():
+        assert host.check_output(f"find {CONFIG}/dashboards -name team.json") == ""
+        assert host.file(f"{CONFIG}/dashboards/modelyard/modelyard-service.json").exists
+
+
+def test_a_new_password_is_never_shown(host: Host) -> None:
+    code, words = converge(admin_password="another-secret")
+    assert code == 0, words
+    assert "another-secret" not in words
+    assert "not-a-real-secret" not in words
+    assert "secret changed" in words
+    assert text(host, "secrets/admin_password") == "another-secret"
+
+
+def test_the_default_password_is_refused() -> None:
+    code, words = converge(admin_password="admin")
+    assert code != 0
+    assert "grafana_admin_password must have 8 characters or more" in words

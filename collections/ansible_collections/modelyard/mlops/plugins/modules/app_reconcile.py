@@ -1,0 +1,137 @@
+#!/usr/bin/python
+# Copyright: The Modelyard authors
+# SPDX-License-Identifier: Apache-2.0
+"""Remove the apps from a host that code no longer names."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: app_reconcile
+short_description: Remove the apps from a host that code no longer names
+version_added: 0.1.0
+author: The Modelyard authors (@modelyard)
+description:
+  - Takes each app that M(modelyard.mlops.app_release) once deployed and that O(apps) does not name out of the ingress,
+    drains and stops it, and removes its containers, releases and secrets. Its history stays.
+  - Containers without the label C(modelyard.app) are none of its business.
+attributes:
+  check_mode:
+    support: full
+    description: Names the apps that would go. Works on a host without engine or ingress.
+  diff_mode:
+    support: full
+    description: Shows the apps on the host before and after.
+options:
+  apps:
+    description: The names of the apps that stay.
+    type: list
+    elements: str
+    required: true
+  allow_empty:
+    description: Whether an empty list may remove all apps of a host that has some.
+    type: bool
+    default: false
+  grace:
+    description: Seconds that a stopping container has to finish.
+    type: int
+    default: 30
+  drain:
+    description: Seconds that requests have to end before a container is told to stop.
+    type: int
+    default: 30
+  by:
+    description: Who removes them, for the record.
+    type: str
+    default: ""
+  commit:
+    description: From which commit, for the record.
+    type: str
+    default: ""
+"""
+
+EXAMPLES = r"""
+- name: Remove what is not in the list any more
+  modelyard.mlops.app_reconcile:
+    apps: "{{ app_deploy_apps | map(attribute='name') }}"
+"""
+
+RETURN = r"""
+removed:
+  description: The apps that were, or in check mode would be, removed.
+  returned: success
+  type: list
+  elements: str
+  sample: [old-demo]
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.modelyard.mlops.plugins.module_utils.engine import Engine, EngineError, EngineUnreachable
+from ansible_collections.modelyard.mlops.plugins.module_utils.haproxy import HaproxyError, Router, Runtime, SlotMap
+from ansible_collections.modelyard.mlops.plugins.module_utils.ledger import AppStore, Lock, LockError, known_apps
+from ansible_collections.modelyard.mlops.plugins.module_utils.release import ReleaseError
+from ansible_collections.modelyard.mlops.plugins.module_utils.release_flow import Delivery
+from ansible_collections.modelyard.mlops.plugins.module_utils.release_gate import ask
+from ansible_collections.modelyard.mlops.plugins.module_utils.release_slots import APP_LABEL, Slots
+
+
+def apps_on_host(engine: Engine, router: Router, check_mode: bool) -> set[str]:
+    """Every app that has a route, a container or a release here."""
+    found = {name for name in known_apps() if AppStore(name).numbers()}
+    try:
+        found |= router.apps()
+        containers = engine.get("/containers/json", all=True, filters={"label": [APP_LABEL]})
+    except (HaproxyError, EngineUnreachable):
+        if check_mode:
+            return found
+        raise
+    return found | {container["Labels"][APP_LABEL] for container in containers}
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "apps": {"type": "list", "elements": "str", "required": True},
+            "allow_empty": {"type": "bool", "default": False},
+            "grace": {"type": "int", "default": 30},
+            "drain": {"type": "int", "default": 30},
+            "by": {"type": "str", "default": ""},
+            "commit": {"type": "str", "default": ""},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+    engine, router = Engine(), Router(Runtime(), SlotMap())
+    try:
+        found = apps_on_host(engine, router, module.check_mode)
+        removed = sorted(found - set(options["apps"]))
+        if removed and not options["apps"] and not options["allow_empty"]:
+            module.fail_json(
+                msg=f"apps: the list is empty and {', '.join(removed)} would go; if that is meant, set allow_empty"
+            )
+        for name in [] if module.check_mode else removed:
+            store = AppStore(name)
+            lock = Lock(store)
+            lock.acquire(options["by"] or "somebody", options["drain"] + 2 * options["grace"] + 60)
+            try:
+                delivery = Delivery(store, Slots(engine, name), router, ask, time, lock.check)
+                delivery.remove(options["by"], options["commit"], options["grace"], options["drain"])
+            finally:
+                lock.release()
+    except (ReleaseError, LockError, HaproxyError, EngineError, EngineUnreachable, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=bool(removed),
+        removed=removed,
+        diff={
+            "before": "".join(f"{name}\n" for name in sorted(found)),
+            "after": "".join(f"{name}\n" for name in sorted(found - set(removed))),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+# Copyright: The Modelyard authors
+# SPDX-License-Identifier: Apache-2.0
+"""The committed dashboards are what the code builds, and what Grafana can show."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ansible_collections.modelyard.mlops.dashboards.build import FOLDER, panels, queries, rendered
+
+BUILT = {name: json.loads(text) for name, text in rendered().items()}
+
+
+def test_the_committed_files_are_what_the_code_builds() -> None:
+    committed = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.json")}
+    assert committed == rendered(), "run `make dashboards` and commit what it writes"
+
+
+def test_uids_and_titles_are_unique() -> None:
+    for key in ("uid", "title"):
+        values = [dashboard[key] for dashboard in BUILT.values()]
+        assert len(values) == len(set(values))
+
+
+@pytest.mark.parametrize("dashboard", BUILT.values(), ids=BUILT)
+def test_each_panel_explains_itself(dashboard: dict[str, Any]) -> None:
+    shown = [panel for panel in panels(dashboard) if panel["type"] != "row"]
+    assert shown
+    for panel in shown:
+        assert panel["title"]
+        assert panel["description"]
+        assert panel["fieldConfig"]["defaults"]["unit"]
+        assert {source["uid"] for source in (panel["datasource"], *(t["datasource"] for t in panel["targets"]))} == {
+            "prometheus"
+        }
+
+
+@pytest.mark.parametrize("dashboard", BUILT.values(), ids=BUILT)
+def test_panels_do_not_overlap(dashboard: dict[str, Any]) -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in panels(dashboard):
+        grid = panel["gridPos"]
+        cells = {
+            (x, y) for x in range(grid["x"], grid["x"] + grid["w"]) for y in range(grid["y"], grid["y"] + grid["h"])
+        }
+        assert not cells & taken
+        assert grid["x"] + grid["w"] <= 24
+        taken |= cells
+
+
+@pytest.mark.parametrize("text", rendered().values(), ids=BUILT)
+def test_nothing_points_to_one_machine(text: str) -> None:
+    assert "http://" not in text
+    assert "https://" not in text
+    assert "127.0.0.1" not in text
+
+
+def test_the_service_dashboard_shows_the_three_metrics() -> None:
+    expressions = [expression for _, expression in queries(BUILT["modelyard-service.json"])]
+    for metric in ("rate(request_count_total[1m])", "in_progress", "request_latency_seconds_bucket"):
+        assert any(metric in expression for expression in expressions)
+
+
+def test_no_variable_is_left_in_a_query() -> None:
+    for dashboard in BUILT.values():
+        for title, expression in queries(dashboard):
+            assert "$" not in expression, title

@@ -1,0 +1,403 @@
+# Copyright: The Modelyard authors
+# SPDX-License-Identifier: Apache-2.0
+"""The action with both modules, from one engine to another: the connection copies into a folder."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import typing as t
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from ansible.errors import AnsibleConnectionFailure
+
+from ansible_collections.modelyard.mlops.plugins.action import image_transfer
+from ansible_collections.modelyard.mlops.plugins.module_utils import image_pack
+from ansible_collections.modelyard.mlops.plugins.module_utils.engine import EngineUnreachable
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import Staging
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_target import Target
+from ansible_collections.modelyard.mlops.plugins.modules import image_load, image_look
+from ansible_collections.modelyard.mlops.plugins.plugin_utils import image_source
+from ansible_collections.modelyard.mlops.tests.unit.plugins.image_transfer.fakes import (
+    CONTAINERD_STATUS,
+    FakeEngine,
+    tar,
+)
+
+BASE = tar({"base": bytes(range(256)) * 200})
+CODE = tar({"code": b"one"})
+CHUNK = 4096
+
+Result = dict[str, t.Any]
+
+
+class Host:
+    """A host behind a connection which may be cut or may damage what it carries."""
+
+    def __init__(self, folder: Path) -> None:
+        self.engine = FakeEngine()
+        self.staging = folder / "host" / "staging"
+        self.cuts: list[int] = []
+        self.damages: list[int] = []
+        self.puts = 0
+        self.calls: list[str] = []
+        self.before_load: t.Callable[[], None] = lambda: None
+
+    def put_file(self, local: str, remote: str) -> None:
+        self.puts += 1
+        shutil.copyfile(local, remote)
+        with open(remote, "r+b") as pack:
+            if self.cuts:
+                pack.truncate(self.cuts.pop(0))
+                raise AnsibleConnectionFailure("cut")
+            if self.damages:
+                pack.seek(self.damages.pop(0))
+                byte = pack.read(1)
+                pack.seek(-1, 1)
+                pack.write(bytes([byte[0] ^ 1]))
+
+    def module(self, module_name: str, module_args: dict[str, t.Any], task_vars: t.Any, check: bool) -> Result:
+        name = module_name.rsplit(".", 1)[1]
+        self.calls.append(name)
+        staging = Staging(str(self.staging))
+        if name == "image_look":
+            found = image_look.look(self.engine, module_args["images"], staging)
+            if found["engine"] and not check:
+                staging.prepare(None)
+            return found
+        self.before_load()
+        target = Target(self.engine, staging.records)
+        with staging.locked():
+            try:
+                return image_load.Loader(target, staging, module_args).run()
+            except image_load.LoadFailed as error:
+                return {"failed": True, "msg": str(error)}
+
+
+@pytest.fixture
+def controller(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
+    engine = FakeEngine()
+    monkeypatch.setattr(image_source, "Engine", lambda _: engine)
+    monkeypatch.setattr(image_pack, "CHUNK_SIZE", CHUNK)
+    monkeypatch.setattr(image_transfer, "_PAUSE", 0)
+    return engine
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+@pytest.fixture
+def transfer(
+    controller: FakeEngine, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> t.Callable[..., Result]:
+    def run(*images: str | dict[str, str], check: bool = False) -> Result:
+        wanted = [{"name": image} if isinstance(image, str) else image for image in images]
+        task = mock.Mock(async_val=0, check_mode=check, diff=False)
+        task.args = {"images": wanted, "staging": str(host.staging), "cache_path": str(tmp_path / "cache")}
+        connection = mock.Mock()
+        connection.put_file = host.put_file
+        loader = mock.Mock(path_dwim=str)
+        action = image_transfer.ActionModule(task, connection, mock.Mock(), loader, mock.Mock(), mock.Mock())
+        monkeypatch.setattr(action, "_execute_module", functools.partial(host.module, check=check))
+        return action.run(task_vars={"inventory_hostname": "host"})
+
+    return run
+
+
+def packs(host: Host) -> list[Path]:
+    return list(host.staging.iterdir())
+
+
+def test_first_transfer_brings_all_layers(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
+) -> None:
+    key = controller.add("app:1", [BASE, CODE])
+    result = transfer("app:1")
+    report = result["images"]["app:1"]
+    assert result["changed"]
+    assert (report["key"], report["path"], report["layers_sent"]) == (key, "full", 2)
+    assert host.engine.tags == {"app:1": key}
+    assert host.engine.images[key] == controller.images[key]
+    assert packs(host) == []
+
+
+def test_second_run_is_one_look(controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]) -> None:
+    key = controller.add("app:1", [BASE, CODE])
+    transfer("app:1")
+    host.calls, host.puts, controller.exports = [], 0, 0
+    result = transfer("app:1")
+    assert not result["changed"]
+    assert not result["diff"]["prepared"]
+    assert result["images"]["app:1"]["path"] == "present"
+    assert result["images"]["app:1"]["id"] == key
+    assert (host.calls, host.puts, controller.exports) == (["image_look"], 0, 0)
+
+
+def test_only_the_changed_layer_travels(controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]) -> None:
+    controller.add("app:1", [BASE, CODE])
+    key = controller.add("app:2", [BASE, tar({"code": b"two"})])
+    transfer("app:1")
+    report = transfer("app:2")["images"]["app:2"]
+    assert (report["path"], report["layers_sent"], report["layers_skipped"]) == ("thin", 1, 1)
+    assert report["bytes_sent"] < 1000
+    assert host.engine.tags["app:2"] == key
+
+
+def test_second_image_of_a_run_stands_on_the_first(controller: FakeEngine, transfer: t.Callable[..., Result]) -> None:
+    controller.add("app:1", [BASE, CODE])
+    controller.add("other:1", [BASE, tar({"code": b"two"})])
+    images = transfer("app:1", "other:1")["images"]
+    assert [images[name]["path"] for name in ("app:1", "other:1")] == ["full", "thin"]
+
+
+def test_changed_configuration_alone_is_another_image(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
+) -> None:
+    controller.add("app:1", [BASE, CODE])
+    transfer("app:1")
+    key = controller.add("app:2", [BASE, CODE], command="/other")
+    report = transfer("app:2")["images"]["app:2"]
+    assert (report["path"], report["layers_sent"]) == ("thin", 0)
+    assert host.engine.tags["app:2"] == key
+
+
+def test_name_moves_without_sending(controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]) -> None:
+    old = controller.add("app:1", [BASE])
+    new = controller.add("app:2", [BASE, CODE])
+    transfer("app:1", "app:2")
+    assert host.engine.tags["app:1"] == old
+    controller.tags["app:1"] = new
+    report = transfer("app:1")["images"]["app:1"]
+    assert (report["path"], report["changed"], report["bytes_sent"]) == ("tag", True, 0)
+    assert host.engine.tags["app:1"] == new
+
+
+def test_check_mode_changes_nothing_and_tells_the_same(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
+) -> None:
+    controller.add("app:1", [BASE, CODE])
+    planned = transfer("app:1", check=True)
+    assert planned["changed"]
+    assert "all layers travel" in planned["diff"]["prepared"]
+    assert (host.engine.images, host.puts, host.staging.exists()) == ({}, 0, False)
+    done = transfer("app:1")
+    assert planned["diff"] == done["diff"]
+    same = ("key", "path", "layers_sent", "bytes_skipped", "bytes_total")
+    assert [planned["images"]["app:1"][name] for name in same] == [done["images"]["app:1"][name] for name in same]
+
+
+def test_host_without_an_engine(controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]) -> None:
+    key = controller.add("app:1", [BASE, CODE])
+    host.engine.get = mock.Mock(side_effect=EngineUnreachable("no socket"))  # type: ignore[method-assign]
+    planned = transfer("app:1", check=True)
+    assert planned["images"]["app:1"]["key"] == key
+    assert "no engine yet" in planned["diff"]["prepared"]
+    failed = transfer("app:1")
+    assert failed["failed"]
+    assert "no socket" in failed["msg"]
+    assert host.puts == 0
+
+
+@pytest.mark.parametrize("cut", [0, 10, image_pack.HEADER_SIZE + 5, 2000, 3000])
+def test_cut_transfer_goes_on_where_it_stopped(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result], cut: int
+) -> None:
+    noise = tar({"noise": b"".join(bytes([number * 7 % 256]) * 3 for number in range(20_000))})
+    key = controller.add("app:1", [noise, CODE])
+    whole = transfer("app:1", check=True)["images"]["app:1"]["bytes_sent"]
+    host.cuts = [cut]
+    report = transfer("app:1")["images"]["app:1"]
+    assert host.puts == 2
+    assert host.engine.tags == {"app:1": key}
+    assert packs(host) == []
+    assert 0 < report["bytes_sent"] <= whole + 10 * image_pack.HEADER_SIZE
+
+
+def test_later_run_sends_only_the_rest(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = controller.add("app:1", [tar({"noise": os.urandom(5 * CHUNK)}), CODE])
+    host.cuts = [3 * CHUNK] * image_transfer._ROUNDS
+    host.cuts[1:] = [0] * (image_transfer._ROUNDS - 1)
+    failed = transfer("app:1")
+    assert failed["failed"]
+    assert "5 attempts: the connection failed: cut" in failed["msg"]
+    assert host.engine.images == {}
+    report = transfer("app:1")["images"]["app:1"]
+    assert 2 * CHUNK < report["bytes_sent"] < 5 * CHUNK
+    assert host.engine.tags == {"app:1": key}
+    assert packs(host) == []
+
+
+def test_chunk_damaged_on_the_way_is_sent_again(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
+) -> None:
+    key = controller.add("app:1", [BASE, CODE])
+    host.damages = [image_pack.HEADER_SIZE + 20]
+    result = transfer("app:1")
+    assert host.puts == 2
+    assert host.engine.tags == {"app:1": key}
+    assert not result.get("failed")
+
+
+def test_chunk_damaged_in_the_cache_is_exported_again(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result], tmp_path: Path
+) -> None:
+    key = controller.add("app:1", [BASE, CODE])
+    transfer("app:1", check=True)
+    for path in (tmp_path / "cache/chunks").glob("*/*"):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    controller.exports = 0
+    result = transfer("app:1")
+    assert controller.exports == 1
+    assert host.engine.tags == {"app:1": key}
+    assert not result.get("failed")
+
+
+def test_refused_thin_archive_becomes_a_whole_one(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
+) -> None:
+    controller.add("app:1", [BASE, CODE])
+    key = controller.add("app:2", [BASE, tar({"code": b"two"})])
+    transfer("app:1")
+
+    def remove_once() -> None:
+        host.before_load = lambda: None
+        host.engine.remove("app:1")
+
+    host.before_load = remove_once
+    report = transfer("app:2")["images"]["app:2"]
+    assert report["path"] == "full"
+    assert "refused" in report["reason"]
+    assert "no such file" in report["reason"]
+    assert host.engine.tags == {"app:2": key}
+
+
+def test_image_that_came_out_wrong_is_removed(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
+) -> None:
+    controller.add("app:1", [BASE, CODE])
+    real = host.engine._load
+
+    def wrong(content: bytes) -> str:
+        problem = real(content)
+        name, image = next(iter(host.engine.tags.items()))
+        host.engine.images["sha256:" + "0" * 64] = host.engine.images.pop(image)
+        host.engine.tags[name] = "sha256:" + "0" * 64
+        return problem
+
+    host.engine._load = wrong  # type: ignore[method-assign]
+    result = transfer("app:1")
+    assert result["failed"]
+    assert "wrong and was removed: key is sha256:000" in result["msg"]
+    assert (host.engine.images, host.engine.tags) == ({}, {})
+
+
+def test_too_small_disk_is_named_before_a_byte_is_sent(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controller.add("app:1", [BASE, CODE])
+    monkeypatch.setattr(image_look, "space", lambda path: {"path": path, "free": 1000, "device": 1})
+    for check in (True, False):
+        result = transfer("app:1", check=check)
+        assert result["failed"]
+        assert "where 1.0 kB are free" in result["msg"]
+    assert host.puts == 0
+
+
+def test_full_disk_during_the_load_is_no_reason_to_send_more(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
+) -> None:
+    controller.add("app:1", [BASE, CODE])
+    controller.add("app:2", [BASE, tar({"code": b"two"})])
+    transfer("app:1")
+    full = mock.Mock(return_value="write /var/lib/docker: no space left on device")
+    host.engine._load = full  # type: ignore[method-assign]
+    result = transfer("app:2")
+    assert result["failed"]
+    assert "no space left" in result["msg"]
+    assert "app:2" not in host.engine.tags
+
+
+def test_other_controller_was_faster(controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]) -> None:
+    key = controller.add("app:1", [BASE, CODE])
+    host.before_load = lambda: host.engine.tags.update(theirs=host.engine.add("theirs:1", [BASE, CODE]))
+    report = transfer("app:1")["images"]["app:1"]
+    assert host.engine.loads == 0
+    assert report["changed"]
+    assert host.engine.tags["app:1"] == key
+
+
+def test_containerd_store_gets_whole_archives_and_is_remembered(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
+) -> None:
+    host.engine.info["DriverStatus"] = CONTAINERD_STATUS
+    real = host.engine._load
+
+    def manifest_ids(content: bytes) -> str:
+        problem = real(content)
+        for name, image in host.engine.tags.items():
+            if not image.startswith("sha256:m"):
+                renamed = "sha256:m" + image[8:]
+                host.engine.images[renamed] = host.engine.images.pop(image)
+                host.engine.tags[name] = renamed
+        return problem
+
+    host.engine._load = manifest_ids  # type: ignore[method-assign]
+    controller.add("app:1", [BASE, CODE])
+    controller.add("app:2", [BASE, tar({"code": b"two"})])
+    first = transfer("app:1")["images"]["app:1"]
+    assert (first["path"], first["store"]) == ("full", "containerd")
+    assert first["id"].startswith("sha256:m")
+    assert transfer("app:2")["images"]["app:2"]["path"] == "full"
+    assert not transfer("app:1", "app:2")["changed"]
+
+
+def test_archive_as_the_source(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result], tmp_path: Path
+) -> None:
+    key = controller.add("a:1", [BASE, CODE])
+    (tmp_path / "a.tar").write_bytes(controller._save(key))
+    transfer({"name": "app:1", "source": "docker-archive", "path": str(tmp_path / "a.tar"), "reference": "a:1"})
+    assert host.engine.tags == {"app:1": key}
+
+
+def test_target_without_zstd_gets_what_it_can_read(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = controller.add("app:1", [BASE, CODE])
+    real = image_look.look
+    monkeypatch.setattr(image_look, "look", lambda *arguments: {**real(*arguments), "codecs": ["zlib"]})
+    transfer("app:1")
+    assert host.engine.tags == {"app:1": key}
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (["app"], "does not name an image with its tag"),
+        (["app:latest"], "latest"),
+        (["app:1", "app:1"], "names app:1 twice"),
+        (["app:9"], "has no image app:9"),
+    ],
+)
+def test_wrong_images_are_named_before_anything_is_done(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result], images: list[str], message: str
+) -> None:
+    controller.add("app:1", [BASE])
+    result = transfer(*images)
+    assert result["failed"]
+    assert message in result["msg"]
+    assert host.calls == []
+
+
+def test_no_images_no_work(controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]) -> None:
+    result = transfer()
+    assert (result["changed"], result["images"], host.calls) == (False, {}, [])

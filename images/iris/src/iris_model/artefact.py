@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a scikit-learn forest to the folder that serves, and the proof that both give the same labels."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import sklearn
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+from sklearn.ensemble import RandomForestClassifier
+
+from iris_model import IrisError, __version__
+from iris_model.data import FEATURES, SPECIES, Dataset
+from iris_model.model import METADATA_FILE, MODEL_FILE, Model
+from iris_model.training import Hyperparameters, Metrics
+
+#: How many rows the labels of both forms are compared on, besides the training data.
+CHECK_ROWS = 100_000
+
+
+def to_onnx(forest: RandomForestClassifier) -> onnx.ModelProto:
+    """Return the forest as an ONNX graph: features (n, 4) to labels (n,) and probabilities (n, classes).
+
+    The leaves are added up unscaled, which is exact (see training._snap_leaves), and only then divided.
+    """
+    trees = len(forest.estimators_)
+    graph = helper.make_graph(
+        [
+            helper.make_node(
+                "TreeEnsembleRegressor", ["features"], ["sums"], domain="ai.onnx.ml", **_attributes(forest)
+            ),
+            helper.make_node("ArgMax", ["sums"], ["labels"], axis=1, keepdims=0),
+            helper.make_node("Div", ["sums", "trees"], ["probabilities"]),
+        ],
+        "iris",
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, [None, len(FEATURES)])],
+        [
+            helper.make_tensor_value_info("labels", TensorProto.INT64, [None]),
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, len(SPECIES)]),
+        ],
+        [helper.make_tensor("trees", TensorProto.FLOAT, [1], [float(trees)])],
+    )
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)],
+        ir_version=9,
+        producer_name="iris-model",
+        producer_version=__version__,
+    )
+    onnx.checker.check_model(model)
+    return model
+
+
+def _attributes(forest: RandomForestClassifier) -> dict[str, Any]:
+    """Return all nodes of all trees as the parallel lists that the operator takes."""
+    nodes: dict[str, list[Any]] = {
+        f"nodes_{name}": []
+        for name in ("treeids", "nodeids", "featureids", "values", "modes", "truenodeids", "falsenodeids")
+    }
+    targets: dict[str, list[Any]] = {f"target_{name}": [] for name in ("treeids", "nodeids", "ids", "weights")}
+    for tree_id, estimator in enumerate(forest.estimators_):
+        tree = estimator.tree_
+        leaf = tree.children_left == -1
+        nodes["nodes_treeids"] += [tree_id] * tree.node_count
+        nodes["nodes_nodeids"] += range(tree.node_count)
+        nodes["nodes_featureids"] += np.where(leaf, 0, tree.feature).tolist()
+        nodes["nodes_values"] += np.where(leaf, 0.0, _thresholds(tree.threshold)).tolist()
+        nodes["nodes_modes"] += np.where(leaf, "LEAF", "BRANCH_LEQ").tolist()
+        nodes["nodes_truenodeids"] += np.where(leaf, 0, tree.children_left).tolist()
+        nodes["nodes_falsenodeids"] += np.where(leaf, 0, tree.children_right).tolist()
+        for node, target in zip(*np.nonzero(leaf[:, None] & (tree.value[:, 0, :] > 0)), strict=True):
+            targets["target_treeids"].append(tree_id)
+            targets["target_nodeids"].append(int(node))
+            targets["target_ids"].append(int(target))
+            targets["target_weights"].append(float(tree.value[node, 0, target]))
+    return {**nodes, **targets, "n_targets": len(SPECIES), "post_transform": "NONE", "aggregate_function": "SUM"}
+
+
+def _thresholds(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return for each threshold the largest float32 that is not above it.
+
+    scikit-learn compares float32 features with float64 thresholds, ONNX with float32 ones; `x <= threshold` is the
+    same for every float32 x only when the threshold is rounded down, never to the nearest.
+    """
+    rounded = thresholds.astype(np.float32)
+    too_high = rounded.astype(np.float64) > thresholds
+    rounded[too_high] = np.nextafter(rounded[too_high], np.float32(-np.inf))
+    return rounded
+
+
+def check_rows(forest: RandomForestClassifier, dataset: Dataset, seed: int) -> NDArray[np.float32]:
+    """Return CHECK_ROWS rows to compare labels on: half anywhere around the data, half right on or beside a threshold.
+
+    Shape (CHECK_ROWS, 4).
+    """
+    random = np.random.default_rng(seed)
+    low, high = dataset.features.min(axis=0), dataset.features.max(axis=0)
+    rows = random.uniform(low - (high - low), high + (high - low), (CHECK_ROWS, len(FEATURES))).astype(np.float32)
+    edge = CHECK_ROWS // 2
+    for feature in range(len(FEATURES)):
+        thresholds = np.concatenate([e.tree_.threshold[e.tree_.feature == feature] for e in forest.estimators_])
+        if len(thresholds) == 0:
+            continue
+        picked = random.choice(thresholds, edge).astype(np.float32)
+        step = random.integers(-1, 2, edge)
+        picked = np.where(step < 0, np.nextafter(picked, np.float32(-np.inf)), picked)
+        rows[:edge, feature] = np.where(step > 0, np.nextafter(picked, np.float32(np.inf)), picked)
+    return rows
+
+
+def check(forest: RandomForestClassifier, model: Model, dataset: Dataset, seed: int) -> int:
+    """Compare the labels of both forms on the training data and on generated rows, and return on how many.
+
+    Raises:
+        IrisError: they differ on a row.
+    """
+    rows = np.concatenate([dataset.features, check_rows(forest, dataset, seed)])
+    differ = np.flatnonzero(forest.predict(rows) != model.predict(rows)[0])
+    if len(differ):
+        raise IrisError(
+            f"the ONNX model's labels differ from scikit-learn's on {len(differ)} of {len(rows)} rows, "
+            f"first on {rows[differ[0]].tolist()}; it is not registered"
+        )
+    return len(rows)
+
+
+def metadata(dataset: Dataset, parameters: Hyperparameters, metrics: Metrics) -> dict[str, Any]:
+    """Return what `model.json` holds: nothing in it depends on when or where the training ran."""
+    quantiles = np.quantile(dataset.features, np.linspace(0, 1, 11), axis=0)
+    return {
+        "name": "iris",
+        "features": list(FEATURES),
+        "classes": list(SPECIES),
+        "parameters": asdict(parameters),
+        "metrics": metrics,
+        "training": {
+            "source": dataset.source,
+            "rows": len(dataset),
+            "digest": f"sha256:{dataset.digest}",
+            # Deciles: each of the ten bins between them holds a tenth of the training rows.
+            "deciles": {name: quantiles[:, column].tolist() for column, name in enumerate(FEATURES)},
+            "classes": np.bincount(dataset.labels, minlength=len(SPECIES)).tolist(),
+        },
+        "versions": {
+            "iris_model": __version__,
+            "numpy": np.__version__,
+            "onnx": onnx.__version__,
+            "python": platform.python_version(),
+            "scikit_learn": sklearn.__version__,
+        },
+    }
+
+
+def write(folder: Path, graph: onnx.ModelProto, description: dict[str, Any]) -> None:
+    """Write `model.onnx` and `model.json` into a folder; sealing it is left to whoever adds the last file."""
+    (folder / MODEL_FILE).write_bytes(graph.SerializeToString(deterministic=True))
+    (folder / METADATA_FILE).write_text(json.dumps(description, indent=2) + "\n", "utf-8")

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model as it is served: a folder with `model.onnx`, `model.json` and `checksums.json`, and nothing to unpickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from iris_model import IrisError
+
+MODEL_FILE = "model.onnx"
+METADATA_FILE = "model.json"
+CHECKSUMS_FILE = "checksums.json"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model.
+
+    Attributes:
+        session: the ONNX session; safe to call from several threads.
+        metadata: what `model.json` says: features, classes, training distribution, versions.
+        digest: SHA-256 of `checksums.json`, which stands for the whole folder.
+    """
+
+    session: onnxruntime.InferenceSession
+    metadata: dict[str, Any]
+    digest: str
+
+    @classmethod
+    def load(cls, folder: Path) -> Model:
+        """Load and verify a model's folder, and let it answer once.
+
+        Raises:
+            IrisError: a file is missing, was changed, or is not a model.
+        """
+        try:
+            digest = verify(folder)
+            metadata = json.loads((folder / METADATA_FILE).read_text("utf-8"))
+            model = cls(_session((folder / MODEL_FILE).read_bytes()), metadata, digest)
+        except (OSError, ValueError) as error:
+            raise IrisError(f"no model can be loaded from {folder}: {error}") from error
+        model.predict(np.zeros((1, len(metadata["features"])), dtype=np.float32))
+        return model
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the labels."""
+        return list(self.metadata["classes"])
+
+    def predict(self, features: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return labels of shape (n,) and probabilities of shape (n, classes) for features of shape (n, 4)."""
+        labels, probabilities = self.session.run(None, {"features": features})
+        return labels, probabilities
+
+
+def _session(content: bytes) -> onnxruntime.InferenceSession:
+    """Return a session that starts no threads: a forest's answer takes microseconds, and a server has its own."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own exceptions have no base class of theirs
+        raise ValueError(f"{MODEL_FILE}: {error}") from error
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def seal(folder: Path) -> str:
+    """Write `checksums.json` over all files of a folder, and return its SHA-256."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != CHECKSUMS_FILE)
+    sums = {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
+    (folder / CHECKSUMS_FILE).write_text(json.dumps(sums, indent=2) + "\n", "utf-8")
+    return _sha256(folder / CHECKSUMS_FILE)
+
+
+def verify(folder: Path) -> str:
+    """Compare a folder's files with its `checksums.json`, and return the SHA-256 of that file.
+
+    Raises:
+        OSError: a file is missing.
+        ValueError: a file is not the one that was sealed.
+    """
+    sums = json.loads((folder / CHECKSUMS_FILE).read_text("utf-8"))
+    for name, expected in sums.items():
+        if _sha256(folder / name) != expected:
+            raise ValueError(f"{name} is not the file that {CHECKSUMS_FILE} names")
+    for name in (MODEL_FILE, METADATA_FILE):
+        if name not in sums:
+            raise ValueError(f"{CHECKSUMS_FILE} does not name {name}")
+    return _sha256(folder / CHECKSUMS_FILE)

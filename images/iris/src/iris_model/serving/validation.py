@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the body of a request to an array of features, or to a Problem that says where it is wrong."""
+
+from __future__ import annotations
+
+import json
+from itertools import chain
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Rows that one request may bring, and bytes that its body may have.
+MAX_ROWS = 10_000
+MAX_BODY = 2 * 1024 * 1024
+
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+class Problem(Exception):
+    """An answer in the form of RFC 9457.
+
+    Attributes:
+        status: the HTTP status.
+        where: further members of the answer, such as row and column.
+    """
+
+    def __init__(self, status: int, detail: str, **where: int | str) -> None:
+        """Make a problem with a sentence for people and, where it has a place, that place."""
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.where = where
+
+
+def parse(body: bytes, names: list[str]) -> NDArray[np.float32]:
+    """Return the features in `{"features": [[...], ...]}`, shape (n, len(names)).
+
+    Raises:
+        Problem: 400 for what is not JSON, 413 for too many rows, 422 for anything else.
+    """
+    try:
+        document = json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise Problem(400, f"the body is not JSON: {error}") from None
+    if not isinstance(document, dict) or "features" not in document:
+        raise Problem(422, 'the body must be an object with the key "features"')
+    if unknown := sorted(document.keys() - {"features"}):
+        raise Problem(422, f'only the key "features" is known here, found {unknown[0]!r:.60}')
+    rows = document["features"]
+    if not isinstance(rows, list) or not rows:
+        raise Problem(422, f'"features" must be a list of rows, each a list of {len(names)} numbers')
+    if len(rows) > MAX_ROWS:
+        raise Problem(413, f"{len(rows)} rows are too many; a request may bring {MAX_ROWS}")
+    return _array(rows, names)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _array(rows: list[Any], names: list[str]) -> NDArray[np.float32]:
+    """Return rows as an array. The checks run in C over all values; only where one fails is the place looked for."""
+    if not (
+        set(map(type, rows)) == {list}
+        and set(map(len, rows)) == {len(names)}
+        and set(map(type, chain.from_iterable(rows))) <= {int, float}
+    ):
+        _locate(rows, names)
+    try:
+        wide = np.array(rows, dtype=np.float64)
+    except OverflowError:
+        _locate(rows, names)
+    if np.abs(wide).max() > _FLOAT32_MAX:
+        _locate(rows, names)
+    return wide.astype(np.float32)
+
+
+def _locate(rows: list[Any], names: list[str]) -> NoReturn:
+    """Raise the Problem of the first wrong place."""
+    for row, values in enumerate(rows):
+        if not isinstance(values, list):
+            raise Problem(422, f"features[{row}] must be a list of {len(names)} numbers", row=row)
+        if len(values) != len(names):
+            raise Problem(422, f"features[{row}] must have {len(names)} numbers, found {len(values)}", row=row)
+        for column, value in enumerate(values):
+            found = _fault(value)
+            if found:
+                detail = f"features[{row}][{column}] ({names[column]}) must be a number, found {found}"
+                raise Problem(422, detail, row=row, column=column, feature=names[column])
+    raise AssertionError("no fault in rows that were refused")
+
+
+def _fault(value: object) -> str:
+    """Return what is wrong with a value, nothing if it is a number that fits."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if not isinstance(value, int | float):
+        return "a string" if isinstance(value, str) else "a list or an object"
+    return "" if abs(value) <= _FLOAT32_MAX else "one that is too large"

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A yard of its own, delivered by `make up` as a person would, and taken down at the end."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import ssl
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from delivery.yard import ROOT
+
+NAME = "e2e"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer, whatever its status."""
+
+    status: int
+    body: str
+    headers: dict[str, str]
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class E2EYard:
+    """The delivered yard as its user sees it: make verbs, HTTP, and SSH to its host."""
+
+    name: str
+    root: Path
+    address: str = ""
+    first_output: str = ""
+
+    @property
+    def state(self) -> Path:
+        return self.root / ".modelyard" / self.name
+
+    def make(self, verb: str, *arguments: str, expect: int | None = 0) -> str:
+        """Run a verb of the Makefile on this yard and return what it printed."""
+        done = subprocess.run(
+            ["make", verb, f"YARD={self.name}", "ENV=rehearsal", *arguments],
+            cwd=self.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        )
+        print(done.stdout)
+        if expect is not None:
+            assert done.returncode == expect, done.stdout[-6000:]
+        return done.stdout
+
+    def http(
+        self, path: str, *, body: Any = None, login: bool = False, scheme: str = "http", timeout: float = 10
+    ) -> Answer:
+        """Ask the yard's ingress."""
+        request = urllib.request.Request(f"{scheme}://{self.address}{path}")
+        if body is not None:
+            request.data = json.dumps(body).encode()
+            request.add_header("Content-Type", "application/json")
+        if login:
+            token = base64.b64encode(f"admin:{self.secrets['modelyard_admin_password']}".encode()).decode()
+            request.add_header("Authorization", f"Basic {token}")
+        # The rehearsal's certificate is signed by itself.
+        context = ssl._create_unverified_context() if scheme == "https" else None
+        try:
+            with urllib.request.urlopen(request, timeout=timeout, context=context) as response:
+                return Answer(response.status, response.read().decode(), dict(response.headers))
+        except urllib.error.HTTPError as error:
+            return Answer(error.code, error.read().decode(), dict(error.headers))
+
+    def ssh(self, command: str) -> str:
+        """Run a shell command as root on the yard's host and return its output."""
+        options = ["-i", str(self.state / "id_ed25519"), "-o", f"UserKnownHostsFile={self.state / 'known_hosts'}"]
+        done = subprocess.run(
+            ["ssh", *options, "-o", "BatchMode=yes", f"admin@{self.address}", f"sudo bash -c {json.dumps(command)}"],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        loaded: dict[str, str] = yaml.safe_load((self.state / "secrets.yml").read_text())
+        return loaded
+
+    def recap(self) -> dict[str, int]:
+        """Return how many tasks changed something in the last playbook that ran, by host."""
+        log = (self.state / "delivery.log").read_text()
+        last = log.rpartition("PLAY RECAP")[2]
+        return {
+            host: int(changed) for host, changed in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", last, re.MULTILINE)
+        }
+
+
+@pytest.fixture(scope="session")
+def yard() -> Iterator[E2EYard]:
+    """Deliver, lend the yard to the tests, take it down, and see that nothing is left."""
+    one = E2EYard(NAME, ROOT)
+    one.make("down", expect=None)  # what a run that was killed may have left
+    before = _docker_things()
+    try:
+        one.first_output = one.make("up")
+        one.address = json.loads((one.state / "summary.json").read_text())["address"]
+        yield one
+    finally:
+        cloud = _cloud_pid(one.state)
+        one.make("down")
+    assert not one.state.exists()
+    assert cloud is None or not Path(f"/proc/{cloud}").exists(), "the emulated cloud still runs"
+    left = {thing for thing in _docker_things() - before if NAME in thing}
+    assert left == set(), "make down left these behind"
+
+
+def _cloud_pid(state: Path) -> int | None:
+    record = state / "cloud.json"
+    return int(json.loads(record.read_text())["pid"]) if record.exists() else None
+
+
+def _docker_things() -> set[str]:
+    """Return the names of all containers and networks on this machine's engine."""
+    things: set[str] = set()
+    for command in (
+        ["ps", "--all", "--format", "container {{.Names}}"],
+        ["network", "ls", "--format", "network {{.Name}}"],
+    ):
+        done = subprocess.run(["docker", *command], capture_output=True, text=True, env=dict(os.environ))
+        things |= set(done.stdout.split("\n")) - {""}
+    return things

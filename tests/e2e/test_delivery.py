@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person has after `make up`: in the order in which they would look."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from conftest import E2EYard
+
+SETOSA = {"features": [[5.1, 3.5, 1.4, 0.2]]}
+PARAMETERS = {
+    "n_estimators": "50",
+    "max_depth": "5",
+    "min_samples_split": "10",
+    "min_samples_leaf": "5",
+    "criterion": "gini",
+}
+
+
+def test_the_summary_says_what_a_person_needs(yard: E2EYard) -> None:
+    for expected in (
+        f"http://{yard.address}/",
+        f"https://{yard.address}/mlflow/",
+        f"https://{yard.address}/prometheus/",
+        "secrets.yml",
+        "delivery.log",
+        "iris version 1 serves as release 1",
+        "Next:",
+    ):
+        assert expected in yard.first_output
+    assert re.search(r"accuracy 0\.\d{3}", yard.first_output)
+    assert re.search(r"Seconds: .*terraform \d+.*images \d+.*site \d+", yard.first_output)
+
+
+def test_the_curl_line_of_the_summary_works(yard: E2EYard) -> None:
+    import subprocess
+
+    line = next(line for line in yard.first_output.splitlines() if "curl -X POST" in line)
+    answer = subprocess.run(["bash", "-c", f"{line} --silent"], capture_output=True, text=True, check=True).stdout
+    assert json.loads(answer) == {"predictions": [0]}
+
+
+def test_the_api_answers(yard: E2EYard) -> None:
+    assert yard.http("/predict", body=SETOSA).json == {"predictions": [0]}
+    assert yard.http("/health").json == {"status": "running"}
+    refused = yard.http("/predict", body={"features": [[5.1, "x", 1.4, 0.2]]})
+    assert 400 <= refused.status < 500
+
+
+def test_the_metrics_are_there(yard: E2EYard) -> None:
+    text = yard.http("/metrics").body
+    counted = [line for line in text.splitlines() if line.startswith("request_count_total{")]
+    assert any('endpoint="/predict"' in line and 'method="POST"' in line for line in counted)
+    assert re.search(r"^in_progress(\{.*\})? \d", text, re.MULTILINE)
+    assert "request_latency_seconds_bucket{" in text
+
+
+def test_the_run_and_the_champion_are_in_mlflow(yard: E2EYard) -> None:
+    api = "/mlflow/api/2.0/mlflow"
+    assert yard.http(f"{api}/registered-models/get?name=iris", scheme="https").status == 401
+    model = yard.http(f"{api}/registered-models/get?name=iris", scheme="https", login=True).json["registered_model"]
+    assert {"alias": "champion", "version": "1"} in model["aliases"]
+    version = yard.http(f"{api}/model-versions/get?name=iris&version=1", scheme="https", login=True).json
+    run_id = version["model_version"]["run_id"]
+    data = yard.http(f"{api}/runs/get?run_id={run_id}", scheme="https", login=True).json["run"]["data"]
+    parameters = {entry["key"]: entry["value"] for entry in data["params"]}
+    assert PARAMETERS.items() <= parameters.items()
+    metrics = {entry["key"]: entry["value"] for entry in data["metrics"]}
+    assert metrics["cv_accuracy_mean"] > 0.9
+    assert "cv_accuracy_std" in metrics
+
+
+def test_prometheus_finds_all_targets_healthy(yard: E2EYard) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        answer = yard.http("/prometheus/api/v1/targets?state=active", scheme="https", login=True)
+        found = {target["labels"]["job"]: target["health"] for target in answer.json["data"]["activeTargets"]}
+        if set(found.values()) == {"up"} or time.monotonic() > deadline:
+            break
+        time.sleep(2)
+    assert {"app", "ingress", "node", "prometheus"} <= found.keys()
+    assert set(found.values()) == {"up"}, found
+
+
+def test_the_three_metrics_of_the_dashboard_have_data(yard: E2EYard) -> None:
+    dashboards = yard.ssh("cat $(find /etc/grafana /var/lib/grafana -name '*.json' 2>/dev/null)")
+    for metric in ("request_count_total", "in_progress", "request_latency_seconds"):
+        assert metric in dashboards
+    yard.http("/predict", body=SETOSA)
+    deadline = time.monotonic() + 60
+    for query in ("request_count_total", "in_progress", "request_latency_seconds_bucket"):
+        while not (result := _query(yard, query)) and time.monotonic() < deadline:
+            time.sleep(2)
+        assert result, f"Prometheus knows nothing of {query}"
+
+
+def test_the_datasource_of_grafana_is_prometheus(yard: E2EYard) -> None:
+    provisioned = yard.ssh("cat /etc/grafana/provisioning/datasources/*")
+    assert "uid: prometheus" in provisioned
+    assert "http://127.0.0.1:9090/prometheus" in provisioned
+
+
+def test_only_ssh_and_http_listen_beyond_loopback(yard: E2EYard) -> None:
+    lines = yard.ssh("ss --no-header --listening --tcp --numeric").splitlines()
+    beyond = {line.split()[3] for line in lines if not re.match(r"(127\.|\[::1\])", line.split()[3])}
+    ports = {address.rpartition(":")[2] for address in beyond if not address.startswith("127.")}
+    assert ports == {"22", "80", "443"}, beyond
+
+
+def test_no_secret_is_in_the_log_or_in_docker(yard: E2EYard) -> None:
+    log = (yard.state / "delivery.log").read_text()
+    inspected = yard.ssh("docker inspect $(docker ps --all --quiet)")
+    processes = yard.ssh("ps -ef")
+    for name, secret in yard.secrets.items():
+        assert secret not in log, f"{name} is in the log"
+        assert secret not in inspected, f"{name} is in docker inspect"
+        assert secret not in processes, f"{name} is in the process list"
+    assert (yard.state / "secrets.yml").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_second_up_changes_nothing(yard: E2EYard) -> None:
+    runs = _run_count(yard)
+    output = yard.make("up")
+    assert "0 tasks changed" in output
+    assert "the cloud was changed" not in output
+    assert yard.recap()
+    assert set(yard.recap().values()) == {0}
+    assert _run_count(yard) == runs
+    assert "release 1" in output
+
+
+def test_a_broken_variable_is_refused_by_name_before_anything_changes(yard: E2EYard) -> None:
+    output = yard.make("site", 'ARGS=-e \'{"image_transfer_cache_max_gib": "much"}\'', expect=2)
+    assert "image_transfer_cache_max_gib" in output
+    assert re.search(r"changed=0\s", output.rpartition("PLAY RECAP")[2])
+    assert yard.http("/health").status == 200
+
+
+def test_training_again_redeploys_the_best_model_without_a_lost_request(yard: E2EYard) -> None:
+    runs = _run_count(yard)
+    with Requests(yard) as requests:
+        yard.make("train")
+    assert _run_count(yard) == runs + 1
+    assert requests.failures == []
+    assert requests.count > 20
+    assert yard.http("/predict", body=SETOSA).json == {"predictions": [0]}
+
+
+def test_load_is_answered(yard: E2EYard) -> None:
+    output = yard.make("load", "RATE=20", "FOR=10")
+    assert re.search(r"failures?\W+0\b", output, re.IGNORECASE)
+
+
+class Requests:
+    """Asks for predictions, one after another, while something else goes on."""
+
+    def __init__(self, yard: E2EYard) -> None:
+        import threading
+
+        self.count = 0
+        self.failures: list[str] = []
+        self._yard = yard
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+
+    def __enter__(self) -> Requests:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        while not self._stop.is_set():
+            self.count += 1
+            try:
+                answer = self._yard.http("/predict", body=SETOSA)
+                if answer.status != 200:
+                    self.failures.append(f"{answer.status} {answer.body[:200]}")
+            except OSError as error:
+                self.failures.append(repr(error))
+            time.sleep(0.05)
+
+
+def _query(yard: E2EYard, query: str) -> list[object]:
+    answer = yard.http(f"/prometheus/api/v1/query?query={query}", scheme="https", login=True)
+    result: list[object] = answer.json["data"]["result"]
+    return result
+
+
+def _run_count(yard: E2EYard) -> int:
+    answer = yard.http("/mlflow/api/2.0/mlflow/experiments/search?max_results=100", scheme="https", login=True).json
+    ids = [experiment["experiment_id"] for experiment in answer["experiments"]]
+    query = {"experiment_ids": ids, "max_results": 1000}
+    found = yard.http("/mlflow/api/2.0/mlflow/runs/search", body=query, scheme="https", login=True).json
+    return len(found.get("runs", []))

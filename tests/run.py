@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the levels of tests, two suites at a time, and ends with `N passed, N failed`.
+
+python tests/run.py                    everything
+python tests/run.py unit               one level: unit, molecule or e2e
+python tests/run.py molecule docker    one suite of it
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+COLLECTION = ROOT / "collections/ansible_collections/modelyard/mlops"
+LOGS = ROOT / ".cache/tests"
+sys.path.insert(0, str(ROOT / "playbooks"))
+
+from delivery import engine, images  # noqa: E402  (the path above is what makes it importable)
+from delivery.errors import DeliveryError  # noqa: E402
+from delivery.run import Run  # noqa: E402
+
+AT_ONCE = 2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a suite came to; a suite that ends badly without a failed test counts as one failure."""
+
+    suite: str
+    passed: int
+    failed: int
+    skipped: int
+    seconds: float
+    log: Path
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A command that tests something; `count` reads its results once it has ended."""
+
+    name: str
+    command: list[str]
+    folder: Path
+    env: dict[str, str]
+    count: Callable[[Path], tuple[int, int, int]]
+
+    def run(self) -> Outcome:
+        """Run it, its output in a log of its own."""
+        log = LOGS / f"{self.name.replace('/', '-')}.log"
+        report = log.with_suffix(".xml")
+        report.unlink(missing_ok=True)
+        started = time.monotonic()
+        command = [word.replace("{report}", str(report)) for word in self.command]
+        with log.open("w") as output:
+            code = subprocess.run(
+                command, cwd=self.folder, env={**os.environ, **self.env}, stdout=output, stderr=subprocess.STDOUT
+            ).returncode
+        passed, failed, skipped = self.count(report if report.exists() else log)
+        if (code != 0 and not failed) or (code == 0 and not passed):
+            failed += 1
+        return Outcome(self.name, passed, failed, skipped, time.monotonic() - started, log)
+
+
+def unit() -> Iterator[Suite]:
+    """Yield the suites that need nothing but Python (and, for Terraform's, its provider)."""
+    yield _pytest("unit/delivery", ROOT / "tests/unit", "playbooks")
+    yield _pytest("unit/collection", COLLECTION / "tests/unit", "collections")
+    yield _pytest("unit/iris", ROOT / "images/iris/tests", "images/iris/src")
+
+
+def molecule() -> Iterator[Suite]:
+    """Yield a suite for each role, on hosts of its own."""
+    for scenario in sorted((COLLECTION / "extensions/molecule").glob("*/molecule.yml")):
+        name = scenario.parent.name
+        env = {"NO_COLOR": "1", "ANSIBLE_CONFIG": os.devnull}
+        yield Suite(f"molecule/{name}", ["molecule", "test", "-s", name], COLLECTION, env, _count_molecule)
+
+
+def e2e() -> Iterator[Suite]:
+    """Yield the whole delivery, in a yard of its own."""
+    yield _pytest("e2e", ROOT / "tests/e2e", "playbooks")
+
+
+LEVELS: dict[str, Callable[[], Iterator[Suite]]] = {"unit": unit, "molecule": molecule, "e2e": e2e}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the named level, or all; return the exit code."""
+    if arguments and arguments[0] not in LEVELS:
+        print(f"✗ {arguments[0]} is no level of tests: there is {', '.join(LEVELS)}", file=sys.stderr)
+        return 2
+    LOGS.mkdir(parents=True, exist_ok=True)
+    outcomes: list[Outcome] = []
+    started = time.monotonic()
+    for level in arguments[:1] or LEVELS:
+        suites = [suite for suite in LEVELS[level]() if not arguments[1:] or suite.name.split("/")[-1] in arguments[1:]]
+        if not suites:
+            print(f"✗ no suite {arguments[1:]} in {level}", file=sys.stderr)
+            return 2
+        if level != "unit":
+            _prepare_hosts()
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for done in as_completed([pool.submit(suite.run) for suite in suites]):
+                outcomes.append(done.result())
+                _show(outcomes[-1])
+    print(f"all took {time.monotonic() - started:.0f} s")
+    passed, failed, skipped = (sum(getattr(one, what) for one in outcomes) for what in ("passed", "failed", "skipped"))
+    print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+    return 1 if failed else 0
+
+
+def _prepare_hosts() -> None:
+    """Have the engine, the sandbox host's image and the images that scenarios deploy."""
+    run = Run(LOGS / "prepare.log")
+    with run.phase("engine and images for the hosts"):
+        engine.ensure(run, LOGS)
+        images.build_host(run, ROOT)
+        images.build(run, ROOT, "dev")
+
+
+def _show(outcome: Outcome) -> None:
+    mark = "✗" if outcome.failed else "✓"
+    print(
+        f"{mark} {outcome.suite}: {outcome.passed} passed, {outcome.failed} failed in {outcome.seconds:.0f} s", end=""
+    )
+    print(f", {outcome.skipped} skipped" if outcome.skipped else "", flush=True)
+    if outcome.failed:
+        print(f"  the end of {outcome.log}:", flush=True)
+        lines = outcome.log.read_text(errors="replace").splitlines()
+        print("\n".join(f"  | {line}" for line in lines[-60:]), flush=True)
+
+
+def _pytest(name: str, folder: Path, path: str) -> Suite:
+    command = [sys.executable, "-m", "pytest", str(folder), "-p", "no:cacheprovider", "--junit-xml={report}"]
+    return Suite(name, command, ROOT, {"PYTHONPATH": str(ROOT / path)}, _count_junit)
+
+
+def _count_junit(report: Path) -> tuple[int, int, int]:
+    if report.suffix != ".xml":
+        return 0, 0, 0
+    suite = next(ElementTree.parse(report).iter("testsuite"))
+    total, skipped = int(suite.attrib["tests"]), int(suite.attrib["skipped"])
+    failed = int(suite.attrib["failures"]) + int(suite.attrib["errors"])
+    return total - failed - skipped, failed, skipped
+
+
+def _count_molecule(log: Path) -> tuple[int, int, int]:
+    """Count a scenario's steps that succeeded as one test, and testinfra's as what they are."""
+    text = log.read_text(errors="replace")
+    found = {word: sum(map(int, re.findall(rf"(\d+) {word}\b.* in [\d.]+s", text))) for word in ("passed", "failed")}
+    completed = "failed=0" in text.rpartition("SCENARIO RECAP")[2] if "SCENARIO RECAP" in text else False
+    return found["passed"] + completed, found["failed"], 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except DeliveryError as error:
+        print(f"✗ {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+# Terraform initialises no empty folder; the tests name the modules themselves.
+terraform {
+  required_version = ">= 1.10"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = "~> 5.100"
+    }
+  }
+}

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+_SPEC = importlib.util.spec_from_file_location("house_rules", Path(__file__).parents[1] / "house_rules.py")
+assert _SPEC is not None
+assert _SPEC.loader is not None
+house_rules = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(house_rules)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        # The ~ is taken out: without it this file would break the rules itself.
+        "ignore_~errors: true",
+        "on: pull_request_~target",
+        "-----BEGIN OPENSSH PRIVATE~ KEY-----",
+        "AKIA~ABCDEFGHIJKLMNOP",
+        "url = https://files.python~hosted.org/packages/x",
+        "--index-url https://py~pi.org/simple",
+        '"resolved": "https://registry.npm~js.org/x"',
+        "deb http://deb.deb~ian.org/debian bookworm main",
+        "cd /work~/main",
+    ],
+)
+def test_what_no_file_may_hold_is_found(line: str) -> None:
+    findings = list(house_rules.check("a.txt", "first\n" + line.replace("~", "") + "\n"))
+    assert findings
+    assert all(finding.startswith("2: ") for finding in findings)
+
+
+def test_what_only_looks_alike_is_not_found() -> None:
+    assert list(house_rules.check("a.py", "# SPDX-License-Identifier: Apache-2.0\nrmtree(x, ignore_errors=True)")) == []
+
+
+@pytest.mark.parametrize("path", ["a.py", "b/main.tf", "images/x/Dockerfile", "Makefile"])
+def test_a_source_file_names_its_licence(path: str) -> None:
+    assert len(list(house_rules.check(path, "x = 1\n"))) == 1
+    assert list(house_rules.check(path, "# SPDX-License-Identifier: Apache-2.0\nx = 1\n")) == []
+
+
+def test_a_script_without_a_suffix_is_a_source_file() -> None:
+    assert len(list(house_rules.check("tests/run", "#!/bin/sh\ntrue\n"))) == 1
+
+
+def test_a_long_yaml_file_is_found() -> None:
+    assert list(house_rules.check("a.yml", "a: 1\n" * 150)) == []
+    assert len(list(house_rules.check("a.yml", "a: 1\n" * 151))) == 1
+    assert list(house_rules.check("a.json", "1\n" * 151)) == []
