@@ -44,7 +44,7 @@ bootstrap: setup ## Once per AWS account: the state's bucket, and access for REP
 images: setup ## Only build the images of this commit
 	@$(DELIVERY) build
 
-site: setup ## Only playbooks/site.yml; ARGS="--check --diff --limit app" goes to ansible-playbook
+site: images ## Only playbooks/site.yml; ARGS="--check --diff --limit app" goes to ansible-playbook
 	@$(DELIVERY) play site.yml $(ARGS)
 
 train: setup ## Train once more and redeploy with the model that is best now

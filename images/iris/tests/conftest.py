@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests share: the package from src/, a small forest, its folder, and a store of MLflow's in a file."""
+"""What the tests share: a small forest, its folder, and a store of MLflow's in a file."""
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+from iris_model import artefact, data, model, training
+
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-
-from iris_model import artefact, data, model, training
 
 
 @pytest.fixture(scope="session")

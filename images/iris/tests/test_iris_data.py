@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from iris_model import IrisError, data
 
 HEADER = "sepal_length,sepal_width,petal_length,petal_width,species\n"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
+
 from iris_model import cli, tracking
 from iris_model.pipeline import Rule
 
@@ -34,15 +35,16 @@ def test_the_better_model_becomes_and_stays_champion(tmp_path: Path, capsys: pyt
     assert run.data.metrics["cv_accuracy_mean"] == first["metrics"]["cv_accuracy_mean"]
     assert run.data.metrics["onnx_checked_rows"] > 100_000
     assert run.data.tags["mlflow.source.git.commit"] == "abc1234"
+    assert run.inputs
     assert {i.tags[0].value for i in run.inputs.dataset_inputs} == {"training", "held-out"}
 
     assert cli.main(BAD) == 0
     second = json.loads((tmp_path / "result.json").read_text())
     assert (second["model_version"], second["promoted"]) == ("2", False)
     assert "does not reach the champion's" in second["reason"]
-    assert client.get_model_version_by_alias("iris", "champion").version == "1"
+    assert str(client.get_model_version_by_alias("iris", "champion").version) == "1"
     challenger = client.get_model_version_by_alias("iris", "challenger")
-    assert challenger.version == "2"
+    assert str(challenger.version) == "2"
     assert challenger.tags[tracking.DECISION_TAG] == second["reason"]
 
     champion = tmp_path / "champion"

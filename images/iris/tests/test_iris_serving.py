@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+
 from iris_model.model import Model
 from iris_model.serving.app import Identity, create_app
 from iris_model.serving.validation import MAX_BODY, MAX_ROWS

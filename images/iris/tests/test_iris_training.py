@@ -6,9 +6,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+
 from iris_model import IrisError, artefact, data, training
 from iris_model.model import Model, seal, verify
 from iris_model.training import Hyperparameters
@@ -33,7 +35,12 @@ def test_noise_adds_copies_and_keeps_the_rows(dataset: data.Dataset) -> None:
 def test_noise_touches_training_folds_only(dataset: data.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[int] = []
     measure = training.measure
-    monkeypatch.setattr(training, "measure", lambda labels, *rest: measured.append(len(labels)) or measure(labels, *rest))
+
+    def spy(labels: Any, *rest: Any) -> training.Metrics:
+        measured.append(len(labels))
+        return measure(labels, *rest)
+
+    monkeypatch.setattr(training, "measure", spy)
     training.cross_validate(dataset, Hyperparameters(n_estimators=2, folds=5, noise_copies=3))
     assert measured == [30] * 5
 
@@ -45,7 +52,7 @@ def test_cross_validation_reports(dataset: data.Dataset) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"n_estimators": 0}, {"max_depth": -1}, {"min_samples_split": 1}])
-def test_an_impossible_hyperparameter_is_refused(dataset: data.Dataset, changes: dict[str, int]) -> None:
+def test_an_impossible_hyperparameter_is_refused(dataset: data.Dataset, changes: dict[str, Any]) -> None:
     with pytest.raises(IrisError, match=next(iter(changes))):
         training.fit(dataset, replace(Hyperparameters(), **changes))
 
@@ -78,7 +85,9 @@ def test_thresholds_are_rounded_down_only() -> None:
     assert (np.nextafter(rounded, np.float32(np.inf)).astype(np.float64) > thresholds).all()
 
 
-def test_a_model_that_differs_is_refused(dataset: data.Dataset, parameters: Hyperparameters, model_folder: Path) -> None:
+def test_a_model_that_differs_is_refused(
+    dataset: data.Dataset, parameters: Hyperparameters, model_folder: Path
+) -> None:
     other = training.fit(dataset, replace(parameters, seed=9))
     with pytest.raises(IrisError, match="differ from scikit-learn's"):
         artefact.check(other, Model.load(model_folder), dataset, seed=0)

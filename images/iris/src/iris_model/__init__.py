@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The example tenant of Modelyard: train, choose and serve a small model.
 
-Two halves share `data` and `model`: training (scikit-learn, MLflow) and serving (Flask), which never imports the former.
+`data` and `model` are shared by two halves: training (scikit-learn, MLflow), and serving (Flask), which never imports
+the former.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,8 @@ SPECIES = ("setosa", "versicolor", "virginica")
 #: One row in this many is held out.
 HOLD_OUT_EVERY = 5
 
-Features = NDArray[np.float32]
-Labels = NDArray[np.int64]
+Features: TypeAlias = NDArray[np.float32]
+Labels: TypeAlias = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def _number(where: Path | str, line: int, column: str, cell: str) -> float:
     except ValueError:
         found = repr(cell) if cell else "nothing"
         raise IrisError(f"{where}: row {line}, column {column}: a number is needed, found {found}") from None
-    if not math.isfinite(value) or abs(value) > np.finfo(np.float32).max:
+    if not math.isfinite(value) or abs(value) > float(np.finfo(np.float32).max):
         raise IrisError(f"{where}: row {line}, column {column}: a finite number is needed, found {cell!r}")
     return value
 

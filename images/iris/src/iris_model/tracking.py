@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import mlflow
-import mlflow.data
 import mlflow.onnx
 import mlflow.sklearn
 import numpy as np
 import onnx
 from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.data.numpy_dataset import from_numpy
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models.signature import ModelSignature
@@ -85,7 +85,7 @@ def log_run(
             mlflow.log_metrics(metrics)
             for context, rows in (("training", dataset), ("held-out", held_out)):
                 mlflow.log_input(
-                    mlflow.data.from_numpy(
+                    from_numpy(
                         rows.features,
                         targets=rows.labels,
                         name="iris",

@@ -38,6 +38,7 @@ def create_app(model: Model, identity: Identity) -> Flask:
     app = Flask("iris_model", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.json.compact = True  # type: ignore[attr-defined]
+    _add_error_handlers(app)
     app.wsgi_app = metrics.Measured(app.wsgi_app)  # type: ignore[method-assign]
     headers = {
         "X-Model-Name": identity.name,
@@ -82,6 +83,12 @@ def create_app(model: Model, identity: Identity) -> Flask:
     def prometheus() -> Response:
         return Response(metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
 
+    return app
+
+
+def _add_error_handlers(app: Flask) -> None:
+    """Give every answer that is not a success the same form."""
+
     @app.errorhandler(Problem)
     def refuse(problem: Problem) -> Response:
         return _problem(problem.status, problem.detail, problem.where)
@@ -95,10 +102,8 @@ def create_app(model: Model, identity: Identity) -> Flask:
 
     @app.errorhandler(Exception)
     def fail(error: Exception) -> Response:
-        log.exception("unexpected error on %s %s", request.method, request.path)
+        log.error("unexpected error on %s %s", request.method, request.path, exc_info=error)
         return _problem(500, "an unexpected error; it is in the service's log", {})
-
-    return app
 
 
 def _problem(status: int, detail: str, where: dict[str, int | str]) -> Response:

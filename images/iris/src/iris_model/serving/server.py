@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
-from prometheus_client import multiprocess
 
 from iris_model import prediction
 from iris_model.model import Model
@@ -54,7 +53,7 @@ def serve(host: str, port: int, workers: int) -> None:
     model = _model(name)
     folder = tempfile.mkdtemp(prefix="iris-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-    from iris_model.serving.app import Identity, create_app
+    from iris_model.serving.app import Identity, create_app  # after the variable: prometheus_client reads it once
 
     identity = Identity(
         name=name,
@@ -89,4 +88,6 @@ def _settings(host: str, port: int, workers: int) -> dict[str, Any]:
 
 def _forget(_server: Any, worker: Any) -> None:
     """Take a dead worker's share out of the gauges."""
-    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)

@@ -19,7 +19,7 @@ from .haproxy import (
     Router,
     open_connections,
 )
-from .ledger import Active, AppStore, Attempt, Journal, Ledger, now
+from .ledger import Active, AppStore, Attempt, Journal, now
 from .release import (
     SLOTS,
     Release,
@@ -68,7 +68,6 @@ class Decision:
 
 
 def decide(
-    ledger: Ledger,
     active: Release | None,
     wanted: Release,
     held: t.Sequence[Release],
@@ -259,8 +258,8 @@ class Delivery:
         serving = f"Release {ledger.active.release} keeps serving" if ledger.active else "Nothing serves this app"
         how = "was taken back after the switch" if outcome == "returned" else f"was refused at the step {journal.step}"
         message = f"{self._store.name}: release {journal.release} {how}: {reason}. {serving}."
-        if state.release and str(state) not in reason:
-            message += f" When it was removed, {state}."
+        if state.release and not state.running and str(state) not in reason:
+            message += f" In the end {state}."
         return Refused(message + (f" Its last words:\n{log}" if log else " It wrote no log."), log)
 
     def _record(self, journal: Journal, keep: int) -> None:

@@ -121,8 +121,8 @@ class Systemd:
 
     def tell(self, action: str) -> str | None:
         """Reload or restart; start what does not run. Return what went wrong, or None."""
-        if self._property("NeedDaemonReload") == "yes" or not self.known():
-            self._call("systemctl", "daemon-reload")
+        # Always: NeedDaemonReload does not notice the first file in a drop-in folder that is new.
+        self._call("systemctl", "daemon-reload")
         verb = action if action == "restart" or self.active() else "restart"
         if verb == "restart":
             # A unit which failed too often would refuse to start, whatever its configuration says by now.
@@ -158,7 +158,6 @@ class Request:
     verify: Verify | None = None
     check: bool = False
     state_folder: str = STATE_FOLDER
-    temporary_folder: str | None = None
 
 
 @dataclass
@@ -175,6 +174,15 @@ class Outcome:
     def changed(self) -> bool:
         """Whether anything was or would be done."""
         return bool(self.changed_files or self.deleted_files or self.resumed)
+
+
+def _make_state_folder(folder: str) -> None:
+    parent = os.path.dirname(folder)
+    if not os.path.isdir(parent):
+        # Others keep things there that not only root reads, whatever root's umask says.
+        os.makedirs(parent)
+        os.chmod(parent, 0o755)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
 
 
 class Journal:
@@ -195,7 +203,7 @@ class Journal:
 
     def write(self, changes: list[Change], action: str) -> None:
         """Put down what will be touched; on disk before this returns."""
-        os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
+        _make_state_folder(os.path.dirname(self.path))
         record = {"action": action, "changes": [_to_json(change) for change in changes]}
         temporary = self.path + ".new"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
@@ -248,9 +256,9 @@ def _skip_special(folder: str, names: list[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def staged(tree: Tree, changes: list[Change], folder: str | None) -> Iterator[str]:
+def staged(tree: Tree, changes: list[Change]) -> Iterator[str]:
     """A private copy of the whole root as it will be, other people's files included."""
-    with tempfile.TemporaryDirectory(prefix="modelyard-stage-", dir=folder) as parent:
+    with tempfile.TemporaryDirectory(prefix="modelyard-stage-") as parent:
         stage = os.path.join(parent, os.path.basename(tree.root))
         if os.path.isdir(tree.root):
             shutil.copytree(tree.root, stage, symlinks=True, ignore=_skip_special)
@@ -276,7 +284,7 @@ def _validate(request: Request, changes: list[Change]) -> None:
         if request.check:
             return
         raise ConfigError(f"validate: the program {request.validate[0]} is not installed on this host")
-    with staged(request.tree, changes, request.temporary_folder) as stage:
+    with staged(request.tree, changes) as stage:
         command = [argument.replace("{root}", stage) for argument in request.validate]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=stage)
         if done.returncode:
@@ -313,7 +321,7 @@ def _apply_to_service(request: Request, action: str) -> str | None:
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[None]:
     """One transaction per root at a time."""
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    _make_state_folder(os.path.dirname(path))
     with open(path, "w", encoding="utf-8") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -376,11 +376,7 @@ class App:
         """Do what the options ask, and return the module's result."""
         work = self._present if self._options["state"] == "present" else self._roll_back
         if self._check_mode:
-            journal = self._store.journal()
-            unfinished = (
-                f"would first end the {journal.action} of release {journal.release}, which died" if journal else ""
-            )
-            return {**work(), "recovered": unfinished}
+            return self._with_recovery(work(), self._unfinished())
         # Longer than any run that is in order.
         limit = sum(self._options[name] for name in ("drain", "grace")) + self._options["gate"]["budget"] + 120
         self._lock.acquire(self._options["by"] or "somebody", limit, self._options["break_lock"])
@@ -389,6 +385,13 @@ class App:
             result = work()
         finally:
             self._lock.release()
+        return self._with_recovery(result, recovered)
+
+    def _unfinished(self) -> str:
+        journal = self._store.journal()
+        return f"would first end the {journal.action} of release {journal.release}, which died" if journal else ""
+
+    def _with_recovery(self, result: Options, recovered: str) -> Options:
         return {**result, "changed": result["changed"] or bool(recovered), "recovered": recovered}
 
     def _present(self) -> Options:
@@ -400,7 +403,7 @@ class App:
             problem = self.delivery.problem(ledger.active, active)
             route_is_right = self.delivery.route_is_right(ledger.active)
         held = [self._store.release(number) for number in ledger.held]
-        decision = decide(ledger, active, wanted, held, problem, route_is_right, self._options["force"])
+        decision = decide(active, wanted, held, problem, route_is_right, self._options["force"])
         if not self._check_mode:
             if decision.action == "deploy":
                 self._prepare(wanted)

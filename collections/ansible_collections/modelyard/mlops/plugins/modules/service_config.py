@@ -232,7 +232,7 @@ def _files(option: str, values: dict[str, Any], mode: int, secret: bool = False)
     return files
 
 
-def _request(parameters: dict[str, Any], check: bool, temporary_folder: str | None) -> Request:
+def _request(parameters: dict[str, Any], check: bool) -> Request:
     files = _files("files", parameters["files"], _mode("mode", parameters["mode"]))
     secret_mode = _mode("secret_mode", parameters["secret_mode"])
     secrets = _files("secrets", parameters["secrets"], secret_mode, secret=True)
@@ -264,7 +264,6 @@ def _request(parameters: dict[str, Any], check: bool, temporary_folder: str | No
         action=parameters["action"],
         verify=Verify(**parameters["verify"]) if parameters["verify"] else None,
         check=check,
-        temporary_folder=temporary_folder,
     )
 
 
@@ -301,7 +300,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        outcome = converge(_request(module.params, module.check_mode, module.tmpdir))
+        outcome = converge(_request(module.params, module.check_mode))
     except (ConfigError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(

@@ -117,7 +117,7 @@ def test_new_release_loses_no_request(address: str, host: Host) -> None:
     [
         ("broken", "refused at the step gate: the container has stopped, exit code 3"),
         ("hungry", "killed because it ran out of memory"),
-        ("fails later", "taken back after the switch: behind the ingress"),
+        ("fails later", "taken back after the switch"),
     ],
 )
 def test_bad_release_is_refused_and_the_old_one_serves(address: str, host: Host, behaviour: str, message: str) -> None:

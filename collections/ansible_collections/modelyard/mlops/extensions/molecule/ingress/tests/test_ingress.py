@@ -10,7 +10,7 @@ import os
 import re
 import ssl
 import subprocess
-from collections.abc import Iterator
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,22 +50,19 @@ class Client:
         )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client(host: Host) -> Client:
     return Client(host.ansible.get_variables()["ansible_host"])
 
 
-@pytest.fixture
-def serving(host: Host) -> Iterator[None]:
-    """As if app_deploy had put iris into its blue slot."""
-    write_map(host, "iris blue")
-    yield
-    write_map(host, "")
-
-
-def write_map(host: Host, line: str) -> None:
+@pytest.fixture(scope="module")
+def serving(host: Host, client: Client) -> None:
+    """As if app_deploy had put both apps into their blue slots. Behind wine's there is nothing."""
     with host.sudo():
-        host.check_output("printf '%s' '" + line + "' >" + MAP + " && systemctl reload haproxy")
+        host.check_output(f"printf 'iris blue\\nwine blue\\n' >{MAP} && systemctl reload haproxy")
+    deadline = time.monotonic() + 10
+    while client.get("/predict").status == 503 and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def converge(**variables: str) -> None:
@@ -143,14 +140,11 @@ def test_host_reaches_metrics_of_ingress_and_app(host: Host) -> None:
     assert json.loads(host.check_output(fetch.format("/apps/iris/metrics")))["path"] == "/metrics"
 
 
-def test_host_and_path_choose_the_app(client: Client, host: Host) -> None:
-    write_map(host, "wine blue")
-    try:
-        assert client.get("/wine/x", Host="wine.example.org").status == 503  # its slot does not answer
-        assert client.get("/wine/x", Host="wine.example.org").json["error"] == "the application does not answer"
-        assert client.get("/wine/x").json["error"] == "no release of this application serves"
-    finally:
-        write_map(host, "")
+@pytest.mark.usefixtures("serving")
+def test_host_and_path_choose_the_app(client: Client) -> None:
+    assert client.get("/wine/x").json["port"] == 18081
+    answer = client.get("/wine/x", Host="wine.example.org")
+    assert (answer.status, answer.json) == (503, {"error": "the application does not answer"})
 
 
 def test_service_wants_https_and_a_login(client: Client) -> None:

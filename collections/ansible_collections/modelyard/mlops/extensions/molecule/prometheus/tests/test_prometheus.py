@@ -82,6 +82,11 @@ def test_an_app_has_its_name_as_a_label(host: Host) -> None:
     assert [value["value"][1] for value in result] == ["1"]
 
 
+def test_alerts_go_to_alertmanager(host: Host) -> None:
+    managers = ask(host, "alertmanagers")["data"]["activeAlertmanagers"]
+    assert [manager["url"] for manager in managers] == ["http://127.0.0.1:9093/alertmanager/api/v2/alerts"]
+
+
 def test_retention_is_limited_by_time_and_size(host: Host) -> None:
     flags = ask(host, "status/flags")["data"]
     assert (flags["storage.tsdb.retention.time"], flags["storage.tsdb.retention.size"]) == ("30d", "5GiB")

@@ -84,7 +84,6 @@ def request_(root: Path, tmp_path: Path) -> Request:
         validate=VALIDATOR,
         service=FakeService(root / "main.yml"),
         state_folder=str(tmp_path / "state"),
-        temporary_folder=str(tmp_path),
     )
 
 

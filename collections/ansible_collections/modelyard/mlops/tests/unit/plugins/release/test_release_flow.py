@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.modelyard.mlops.plugins.module_utils.ledger import Active, Ledger, LockError
+from ansible_collections.modelyard.mlops.plugins.module_utils.ledger import Ledger, LockError
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_flow import (
     AFTER_SWITCH,
     BEFORE_SWITCH,
@@ -139,7 +139,7 @@ def kill_at(host: Host, step: str) -> None:
         original = host.store.prune
 
         def die(_keep: int) -> list[int]:
-            host.store.prune = original  # type: ignore[method-assign, assignment]
+            host.store.prune = original  # type: ignore[method-assign]
             raise Killed
 
         host.store.prune = die  # type: ignore[method-assign, assignment]
@@ -153,7 +153,7 @@ def test_run_that_dies_on_the_way_back_is_ended_by_the_next(serving: Host) -> No
 
     def die_second(app: str, slot: str | None) -> None:
         if slot == BLUE:
-            serving.router.point = original  # type: ignore[method-assign, assignment]
+            serving.router.point = original  # type: ignore[method-assign]
             raise Killed
         original(app, slot)
 
@@ -168,7 +168,7 @@ def test_broken_lock_stops_the_run_before_its_next_step(serving: Host) -> None:
     def broken() -> None:
         raise LockError("broken")
 
-    serving._maybe_die = broken  # type: ignore[method-assign, assignment]
+    serving._maybe_die = broken  # type: ignore[method-assign]
     with pytest.raises(LockError):
         serving.deliver(release(2))
     assert serving.serving() == 1
@@ -192,26 +192,24 @@ def test_busy_moment_is_no_problem_and_a_stopped_container_is(serving: Host) -> 
 
 
 class TestDecide:
-    ledger = Ledger(active=Active(2, BLUE, "today"))
-
     def test_first(self) -> None:
-        assert decide(Ledger(), None, release(1), [], None, True).action == "deploy"
+        assert decide(None, release(1), [], None, True).action == "deploy"
 
     def test_same_is_nothing(self) -> None:
         same = release(3, image_key=release(2).image_key)
-        assert decide(self.ledger, release(2), same, [], None, True).action == "none"
+        assert decide(release(2), same, [], None, True).action == "none"
 
     def test_change_names_the_parts(self) -> None:
-        decision = decide(self.ledger, release(2), release(3, secrets={"A": "1"}), [], None, True)
+        decision = decide(release(2), release(3, secrets={"A": "1"}), [], None, True)
         assert (decision.action, decision.reason) == ("deploy", "changed: image, secrets")
 
     def test_rolled_back_stays_away_until_it_changes_or_is_forced(self) -> None:
         wanted = release(4, image_key=release(3).image_key)
-        assert decide(self.ledger, release(2), wanted, [release(3)], None, True).action == "held"
-        assert decide(self.ledger, release(2), wanted, [release(3)], None, True, force=True).action == "deploy"
-        assert decide(self.ledger, release(2), release(5), [release(3)], None, True).action == "deploy"
+        assert decide(release(2), wanted, [release(3)], None, True).action == "held"
+        assert decide(release(2), wanted, [release(3)], None, True, force=True).action == "deploy"
+        assert decide(release(2), release(5), [release(3)], None, True).action == "deploy"
 
     def test_broken_container_is_restored_and_wrong_route_corrected(self) -> None:
         same = release(3, image_key=release(2).image_key)
-        assert decide(self.ledger, release(2), same, [], "it has stopped", True).action == "restore"
-        assert decide(self.ledger, release(2), same, [], None, False).action == "redirect"
+        assert decide(release(2), same, [], "it has stopped", True).action == "restore"
+        assert decide(release(2), same, [], None, False).action == "redirect"
