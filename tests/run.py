@@ -60,9 +60,10 @@ class Suite:
         report.unlink(missing_ok=True)
         started = time.monotonic()
         command = [word.replace("{report}", str(report)) for word in self.command]
+        environment = {name: value for name, value in (os.environ | self.env).items() if value}
         with log.open("w") as output:
             code = subprocess.run(
-                command, cwd=self.folder, env={**os.environ, **self.env}, stdout=output, stderr=subprocess.STDOUT
+                command, cwd=self.folder, env=environment, stdout=output, stderr=subprocess.STDOUT
             ).returncode
         passed, failed, skipped = self.count(report if report.exists() else log)
         if (code != 0 and not failed) or (code == 0 and not passed):
@@ -81,7 +82,8 @@ def molecule() -> Iterator[Suite]:
     """Yield a suite for each role, on hosts of its own."""
     for scenario in sorted((COLLECTION / "extensions/molecule").glob("*/molecule.yml")):
         name = scenario.parent.name
-        env = {"NO_COLOR": "1", "ANSIBLE_CONFIG": os.devnull}
+        # Molecule writes a configuration of its own; the Makefile's must not win over it.
+        env = {"NO_COLOR": "1", "ANSIBLE_CONFIG": ""}
         yield Suite(f"molecule/{name}", ["molecule", "test", "-s", name], COLLECTION, env, _count_molecule)
 
 

@@ -104,7 +104,7 @@ def train(run: Run, yard: Yard, arguments: list[str]) -> None:
 @verb
 def status(run: Run, yard: Yard, arguments: list[str]) -> None:
     """Say where everything is and what serves."""
-    _summarise(run, yard, 0)
+    _summarise(run, yard, None)
 
 
 @verb
@@ -209,7 +209,7 @@ def _site(run: Run, yard: Yard, arguments: Sequence[str]) -> dict[str, site.Reca
         return site.play(run, yard, "site.yml", _cloud(yard), arguments)
 
 
-def _summarise(run: Run, yard: Yard, changed: int) -> None:
+def _summarise(run: Run, yard: Yard, changed: int | None) -> None:
     address = _api_address(yard)
     try:
         found = summary.served(address, yard)

@@ -42,11 +42,11 @@ def served(address: str, yard: Yard) -> Served:
     password = yaml.safe_load(yard.secrets.read_text())["modelyard_admin_password"] if yard.secrets.exists() else ""
     version = str(answer["model_version"])
     try:
-        accuracy = _accuracy(f"https://{address}/mlflow", answer["model_name"], version, password)
+        accuracy = _accuracy(f"https://{address}/mlflow", answer["model"], version, password)
     except (OSError, KeyError, StopIteration):
         accuracy = None
     return Served(
-        answer["model_name"],
+        answer["model"],
         version,
         str(answer["release"]),
         accuracy,
@@ -54,14 +54,14 @@ def served(address: str, yard: Yard) -> Served:
     )
 
 
-def text(yard: Yard, address: str, found: Served, durations: Mapping[str, float], changed: int) -> str:
+def text(yard: Yard, address: str, found: Served, durations: Mapping[str, float], changed: int | None) -> str:
     """Return the summary: where everything is, what serves, how long it took, and what to do next."""
     accuracy = f", accuracy {found.accuracy:.3f} in cross-validation" if found.accuracy is not None else ""
     suffix = "" if yard.name == "rehearsal" else f" YARD={yard.name}"
     lines = [
         "",
         f"{yard.name} is up: {found.model} version {found.version} serves as release {found.release}{accuracy}",
-        f"({changed} task{'s' * (changed != 1)} changed something on the hosts)",
+        *([] if changed is None else [f"({changed} task{'s' * (changed != 1)} changed something on the hosts)"]),
         "",
         f"  API         http://{address}/",
         f"  MLflow      https://{address}/mlflow/",
@@ -74,7 +74,7 @@ def text(yard: Yard, address: str, found: Served, durations: Mapping[str, float]
         "Try it:",
         f"  curl -X POST http://{address}/predict -H 'Content-Type: application/json' -d '{EXAMPLE}'",
         "",
-        "Seconds:  " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in durations.items()),
+        *(["Seconds:  " + ", ".join(f"{name} {took:.0f}" for name, took in durations.items())] if durations else []),
         "Next:     " + ", ".join(f"make {verb}{suffix}" for verb in ("load", "train", "status", "rollback", "down")),
     ]
     return "\n".join(lines)

@@ -99,7 +99,7 @@ def test_no_builder_is_said_clearly(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     client.write_text('#!/bin/sh\n[ "$1" = version ] && { echo \'"28.0.1"\'; exit 0; }\nexit 1\n')
     client.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
-    monkeypatch.setattr(engine.Path, "exists", lambda self: str(self) == str(client))
+    monkeypatch.setattr(Path, "exists", lambda self: str(self) == str(client))
     with pytest.raises(DeliveryError, match="BuildKit"):
         engine.builder()
 
@@ -111,7 +111,7 @@ def test_a_network_that_is_taken_is_not_chosen(monkeypatch: pytest.MonkeyPatch) 
         SimpleNamespace(attrs={"IPAM": {"Config": [{"Subnet": "fd00::/64"}]}}),
     ]
     client = SimpleNamespace(networks=SimpleNamespace(list=lambda: taken))
-    monkeypatch.setattr(bodies.docker, "from_env", lambda: client)
+    monkeypatch.setattr("docker.from_env", lambda: client)
     assert bodies.free_network() == "10.77.2.0/24"
     with pytest.raises(DeliveryError, match=r"10\.77\.0\.0/23"):
         bodies.free_network("10.77.0.0/23")
