@@ -145,6 +145,7 @@ def server(model_folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     process = subprocess.Popen(
         [sys.executable, "-m", "iris_model", "serve"],
         env=environment(PORT=str(port), MODEL_DIR=str(model_folder), MODEL_VERSION="7", WORKERS="2"),
+        stderr=subprocess.PIPE,
     )
     try:
         yield process, port
@@ -192,7 +193,10 @@ def test_two_workers_add_up_and_sigterm_lets_what_has_begun_finish(
     time.sleep(0.5)
     begun.sendall(body[10:].encode())
     assert b'{"predictions":[0]}' in begun.recv(65536)
-    assert process.wait(timeout=20) == 0
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert b"SIG" not in errors
+    assert errors.count(b"serves iris version 7") == 2
 
 
 def test_a_model_that_is_not_there_ends_the_start_with_a_message(tmp_path: Path) -> None:
@@ -203,5 +207,5 @@ def test_a_model_that_is_not_there_ends_the_start_with_a_message(tmp_path: Path)
         text=True,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == 4
     assert f"iris-model: no model can be loaded from {tmp_path}" in done.stderr

@@ -6,14 +6,15 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 
-from iris_model import prediction
-from iris_model.model import Model
+from iris_model import IrisError
 
 log = logging.getLogger("iris_model")
 
@@ -24,11 +25,45 @@ GRACE = 25
 KEEP_ALIVE = 75
 
 
-class _Server(BaseApplication):  # type: ignore[misc]
-    """Gunicorn with its settings given as a dict."""
+def serve(host: str, port: int, workers: int) -> None:
+    """Serve the model in MODEL_DIR, or without that variable the champion in MLflow, until SIGTERM.
 
-    def __init__(self, application: Any, settings: dict[str, Any]) -> None:
-        self._application = application
+    Raises:
+        IrisError: there is no champion. A model that cannot be loaded ends the process with its exit code 4.
+    """
+    if not os.environ.get("MODEL_DIR"):
+        _serve_champion()
+    metrics = tempfile.mkdtemp(prefix="iris-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
+    try:
+        _Server(_settings(host, port, workers)).run()
+    finally:
+        shutil.rmtree(metrics, ignore_errors=True)
+
+
+def _serve_champion() -> NoReturn:
+    """Fetch the champion, and start again with it: a process that has used MLflow has threads, and must not fork."""
+    try:
+        from iris_model import tracking
+    except ImportError as error:
+        raise IrisError(f"set MODEL_DIR to a model's folder; to fetch one, MLflow is needed ({error})") from error
+    version = tracking.champion(_name())
+    if version is None:
+        raise IrisError(f"model {_name()} has no champion yet: run `iris-model pipeline`, or set MODEL_DIR")
+    folder = Path(tempfile.mkdtemp(prefix="iris-model-"))
+    tracking.download(f"models:/{version.name}/{version.version}", folder)
+    os.environ.update(MODEL_DIR=str(folder), MODEL_VERSION=str(version.version))
+    os.execv(sys.executable, [sys.executable, "-m", "iris_model", *sys.argv[1:]])
+
+
+def _name() -> str:
+    return os.environ.get("MODEL_NAME") or "iris"
+
+
+class _Server(BaseApplication):  # type: ignore[misc]
+    """Gunicorn with its settings given as a dict, loading the model in each worker."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
         self._settings = settings
         super().__init__()
 
@@ -37,39 +72,22 @@ class _Server(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        return self._application
+        """Return the application. Called after the fork: ONNX Runtime starts threads, which do not survive one."""
+        from iris_model.model import Model
+        from iris_model.serving.app import Identity, create_app
 
-
-def serve(host: str, port: int, workers: int) -> None:
-    """Serve the model in MODEL_DIR, or without that variable the champion in MLflow, until SIGTERM.
-
-    The model is loaded before the first process is forked: a model that cannot be served ends the start with one clear
-    message, and the processes share its memory.
-
-    Raises:
-        IrisError: the model cannot be loaded.
-    """
-    name = os.environ.get("MODEL_NAME") or "iris"
-    model = _model(name)
-    folder = tempfile.mkdtemp(prefix="iris-metrics-")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-    from iris_model.serving.app import Identity, create_app  # after the variable: prometheus_client reads it once
-
-    identity = Identity(
-        name=name,
-        version=os.environ.get("MODEL_VERSION") or "unknown",
-        release=os.environ.get("RELEASE") or "unknown",
-    )
-    log.info("serving %s version %s, release %s, on %s:%d", name, identity.version, identity.release, host, port)
-    try:
-        _Server(create_app(model, identity), _settings(host, port, workers)).run()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _model(name: str) -> Model:
-    folder = os.environ.get("MODEL_DIR")
-    return Model.load(Path(folder)) if folder else prediction.load(f"models:/{name}@champion")
+        try:
+            model = Model.load(Path(os.environ["MODEL_DIR"]))
+        except IrisError as error:
+            print(f"iris-model: {error}", file=sys.stderr)
+            sys.exit(Arbiter.APP_LOAD_ERROR)
+        identity = Identity(
+            name=_name(),
+            version=os.environ.get("MODEL_VERSION") or "unknown",
+            release=os.environ.get("RELEASE") or "unknown",
+        )
+        log.info("worker %d serves %s version %s", os.getpid(), identity.name, identity.version)
+        return create_app(model, identity)
 
 
 def _settings(host: str, port: int, workers: int) -> dict[str, Any]:

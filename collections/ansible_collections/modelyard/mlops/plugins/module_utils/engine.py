@@ -61,7 +61,7 @@ class Engine:
     def __init__(self, path: str = DEFAULT_SOCKET, timeout: float = 60.0) -> None:
         self.path = path
         self.timeout = timeout
-        self._prefix: t.Optional[str] = None
+        self._prefix: str | None = None
 
     def get(self, path: str, **query: t.Any) -> t.Any:
         """GET `path` and return the decoded JSON answer."""
@@ -80,8 +80,8 @@ class Engine:
         method: str,
         path: str,
         body: Body = None,
-        headers: t.Optional[t.Dict[str, str]] = None,
-        timeout: t.Optional[float] = None,
+        headers: dict[str, str] | None = None,
+        timeout: float | None = None,
         **query: t.Any,
     ) -> http.client.HTTPResponse:
         """Send a request and return the open response, for streams both ways.
@@ -93,7 +93,7 @@ class Engine:
         """
         return self._send(method, self._version_prefix() + _target(path, query), body, headers, timeout)
 
-    def _json(self, method: str, path: str, body: t.Any, query: t.Dict[str, t.Any]) -> t.Any:
+    def _json(self, method: str, path: str, body: t.Any, query: dict[str, t.Any]) -> t.Any:
         payload = None if body is None else json.dumps(body).encode()
         response = self.raw(method, path, payload, {"Content-Type": "application/json"}, **query)
         with response:
@@ -115,8 +115,8 @@ class Engine:
         method: str,
         target: str,
         body: Body,
-        headers: t.Optional[t.Dict[str, str]],
-        timeout: t.Optional[float],
+        headers: dict[str, str] | None,
+        timeout: float | None,
     ) -> http.client.HTTPResponse:
         connection = _UnixConnection(self.path, self.timeout if timeout is None else timeout)
         streamed = body is not None and not isinstance(body, bytes)
@@ -133,7 +133,7 @@ class Engine:
         return response
 
 
-def _target(path: str, query: t.Dict[str, t.Any]) -> str:
+def _target(path: str, query: dict[str, t.Any]) -> str:
     given = {key: _encode(value) for key, value in query.items() if value is not None}
     return quote(path, safe="/:@") + ("?" + urlencode(given) if given else "")
 
