@@ -96,7 +96,7 @@ scenarios: ## List the roles that have a molecule scenario, as JSON
 .PHONY: setup setup-dev clean help
 setup: $(VENV)/.tools ## Install the tools' environment into .venv and the collections into .ansible
 
-setup-dev: $(VENV)/.dev
+setup-dev: $(VENV)/.dev $(VENV)/iris/.done
 
 # Stamps say what was installed: a changed requirement installs again, an unchanged one costs nothing.
 $(VENV)/.tools: requirements.txt requirements.yml playbooks/delivery/ansible-wheel.txt
@@ -109,6 +109,13 @@ $(VENV)/.tools: requirements.txt requirements.yml playbooks/delivery/ansible-whe
 $(VENV)/.dev: $(VENV)/.tools tests/requirements.txt
 	@echo "▸ test tools: installing into $(VENV)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt
+	@touch $@
+
+# The model service's libraries are a world of their own, as in its images.
+$(VENV)/iris/.done: $(VENV)/.tools images/iris/tests/requirements.txt
+	@echo "▸ the model service's libraries: installing into $(VENV)/iris"
+	@playbooks/delivery/bootstrap $(VENV)/iris
+	@$(VENV)/iris/bin/pip install --quiet --disable-pip-version-check --require-hashes -r images/iris/tests/requirements.txt
 	@touch $@
 
 clean: ## Remove the tools' environment (run `make down` first)

@@ -75,7 +75,7 @@ def unit() -> Iterator[Suite]:
     """Yield the suites that need nothing but Python (and, for Terraform's, its provider)."""
     yield _pytest("unit/delivery", ROOT / "tests/unit", "playbooks")
     yield _pytest("unit/collection", COLLECTION / "tests/unit", "collections")
-    yield _pytest("unit/iris", ROOT / "images/iris/tests", "images/iris/src")
+    yield _pytest("unit/iris", ROOT / "images/iris/tests", "images/iris/src", ROOT / ".venv/iris/bin/python")
 
 
 def molecule() -> Iterator[Suite]:
@@ -141,8 +141,8 @@ def _show(outcome: Outcome) -> None:
         print("\n".join(f"  | {line}" for line in lines[-60:]), flush=True)
 
 
-def _pytest(name: str, folder: Path, path: str) -> Suite:
-    command = [sys.executable, "-m", "pytest", str(folder), "-p", "no:cacheprovider", "--junit-xml={report}"]
+def _pytest(name: str, folder: Path, path: str, python: Path = Path(sys.executable)) -> Suite:
+    command = [str(python), "-m", "pytest", str(folder), "-p", "no:cacheprovider", "--junit-xml={report}"]
     return Suite(name, command, ROOT, {"PYTHONPATH": str(ROOT / path)}, _count_junit)
 
 

@@ -192,7 +192,9 @@ def test_two_workers_add_up_and_sigterm_lets_what_has_begun_finish(
     process.send_signal(signal.SIGTERM)
     time.sleep(0.5)
     begun.sendall(body[10:].encode())
-    assert b'{"predictions":[0]}' in begun.recv(65536)
+    answer = http.client.HTTPResponse(begun)
+    answer.begin()
+    assert answer.read() == b'{"predictions":[0]}\n'
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 0
     assert b"SIG" not in errors

@@ -13,28 +13,10 @@ import typing as t
 from dataclasses import dataclass
 
 from .engine import EngineError
-from .haproxy import (
-    INTERNAL_PORT,
-    HaproxyError,
-    Router,
-    open_connections,
-)
+from .haproxy import INTERNAL_PORT, HaproxyError, Router, open_connections
 from .ledger import Active, AppStore, Attempt, Journal, now
-from .release import (
-    SLOTS,
-    Release,
-    ReleaseError,
-    differences,
-    other,
-)
-from .release_gate import (
-    Ask,
-    Clock,
-    Failed,
-    Gate,
-    Question,
-    Watch,
-)
+from .release import SLOTS, Release, ReleaseError, differences, other
+from .release_gate import Ask, Clock, Failed, Gate, Question, Watch
 from .release_slots import Slots
 
 BEFORE_SWITCH = ("start", "gate", "warm_up")
