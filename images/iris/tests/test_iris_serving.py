@@ -209,5 +209,5 @@ def test_a_model_that_is_not_there_ends_the_start_with_a_message(tmp_path: Path)
         text=True,
         check=False,
     )
-    assert done.returncode == 4
-    assert f"iris-model: no model can be loaded from {tmp_path}" in done.stderr
+    assert done.returncode == 1
+    assert f"iris-model: {tmp_path} is no model's folder" in done.stderr

@@ -102,5 +102,5 @@ def test_a_changed_file_is_refused(model_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(IrisError, match=r"model\.json is not the file"):
         Model.load(tmp_path)
     (tmp_path / "model.json").unlink()
-    with pytest.raises(IrisError, match="no model can be loaded"):
+    with pytest.raises(IrisError, match="is no model's folder"):
         Model.load(tmp_path)

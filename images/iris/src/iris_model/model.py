@@ -7,13 +7,15 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from iris_model import IrisError
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 MODEL_FILE = "model.onnx"
 METADATA_FILE = "model.json"
@@ -41,8 +43,8 @@ class Model:
         Raises:
             IrisError: a file is missing, was changed, or is not a model.
         """
+        digest = verify(folder)
         try:
-            digest = verify(folder)
             metadata = json.loads((folder / METADATA_FILE).read_text("utf-8"))
             model = cls(_session((folder / MODEL_FILE).read_bytes()), metadata, digest)
         except (OSError, ValueError) as error:
@@ -62,7 +64,12 @@ class Model:
 
 
 def _session(content: bytes) -> onnxruntime.InferenceSession:
-    """Return a session that starts no threads: a forest's answer takes microseconds, and a server has its own."""
+    """Return a session that computes in the caller's thread: a forest answers in microseconds.
+
+    Only here is ONNX Runtime imported: that starts a thread of its own, which a process that has yet to fork must not.
+    """
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -89,14 +96,15 @@ def verify(folder: Path) -> str:
     """Compare a folder's files with its `checksums.json`, and return the SHA-256 of that file.
 
     Raises:
-        OSError: a file is missing.
-        ValueError: a file is not the one that was sealed.
+        IrisError: a file is missing, or is not the one that was sealed.
     """
-    sums = json.loads((folder / CHECKSUMS_FILE).read_text("utf-8"))
-    for name, expected in sums.items():
-        if _sha256(folder / name) != expected:
-            raise ValueError(f"{name} is not the file that {CHECKSUMS_FILE} names")
-    for name in (MODEL_FILE, METADATA_FILE):
-        if name not in sums:
-            raise ValueError(f"{CHECKSUMS_FILE} does not name {name}")
+    try:
+        sums = json.loads((folder / CHECKSUMS_FILE).read_text("utf-8"))
+        changed = [name for name, expected in sums.items() if _sha256(folder / name) != expected]
+    except (OSError, ValueError, AttributeError) as error:
+        raise IrisError(f"{folder} is no model's folder: {error}") from error
+    if changed:
+        raise IrisError(f"{folder}: {changed[0]} is not the file that {CHECKSUMS_FILE} names; fetch the model again")
+    if missing := {MODEL_FILE, METADATA_FILE} - sums.keys():
+        raise IrisError(f"{folder}: {CHECKSUMS_FILE} does not name {min(missing)}")
     return _sha256(folder / CHECKSUMS_FILE)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from gunicorn.app.base import BaseApplication
-from gunicorn.arbiter import Arbiter
 
 from iris_model import IrisError
+from iris_model.model import Model, verify
 
 log = logging.getLogger("iris_model")
 
@@ -29,10 +29,11 @@ def serve(host: str, port: int, workers: int) -> None:
     """Serve the model in MODEL_DIR, or without that variable the champion in MLflow, until SIGTERM.
 
     Raises:
-        IrisError: there is no champion. A model that cannot be loaded ends the process with its exit code 4.
+        IrisError: there is no champion, or the folder is not as it was sealed.
     """
     if not os.environ.get("MODEL_DIR"):
         _serve_champion()
+    verify(Path(os.environ["MODEL_DIR"]))
     metrics = tempfile.mkdtemp(prefix="iris-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
     try:
@@ -72,22 +73,16 @@ class _Server(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        """Return the application. Called after the fork: ONNX Runtime starts threads, which do not survive one."""
-        from iris_model.model import Model
+        """Return the application. Called after the fork, which ONNX Runtime's threads would not survive."""
         from iris_model.serving.app import Identity, create_app
 
-        try:
-            model = Model.load(Path(os.environ["MODEL_DIR"]))
-        except IrisError as error:
-            print(f"iris-model: {error}", file=sys.stderr)
-            sys.exit(Arbiter.APP_LOAD_ERROR)
         identity = Identity(
             name=_name(),
             version=os.environ.get("MODEL_VERSION") or "unknown",
             release=os.environ.get("RELEASE") or "unknown",
         )
         log.info("worker %d serves %s version %s", os.getpid(), identity.name, identity.version)
-        return create_app(model, identity)
+        return create_app(Model.load(Path(os.environ["MODEL_DIR"])), identity)
 
 
 def _settings(host: str, port: int, workers: int) -> dict[str, Any]:

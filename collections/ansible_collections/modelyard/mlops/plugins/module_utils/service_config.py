@@ -141,6 +141,8 @@ class Systemd:
         """The unit's last words."""
         command = ("journalctl", "--unit", self.unit, "--since", f"@{int(since)}", "--lines", "15", "--output", "cat")
         try:
+            # What the service said as it died may still be on its way into the journal.
+            self._call("journalctl", "--sync")
             return self._call(*command, "--no-pager", "--quiet").stdout.strip()
         except FileNotFoundError:
             return ""
