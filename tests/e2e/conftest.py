@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import re
+import shlex
 import ssl
 import subprocess
 import urllib.error
@@ -88,7 +89,7 @@ class E2EYard:
         """Run a shell command as root on the yard's host and return its output."""
         options = ["-i", str(self.state / "id_ed25519"), "-o", f"UserKnownHostsFile={self.state / 'known_hosts'}"]
         done = subprocess.run(
-            ["ssh", *options, "-o", "BatchMode=yes", f"admin@{self.address}", f"sudo bash -c {json.dumps(command)}"],
+            ["ssh", *options, "-o", "BatchMode=yes", f"admin@{self.address}", f"sudo bash -c {shlex.quote(command)}"],
             capture_output=True,
             text=True,
         )
@@ -123,7 +124,7 @@ def yard() -> Iterator[E2EYard]:
         cloud = _cloud_pid(one.state)
         one.make("down")
     assert not one.state.exists()
-    assert cloud is None or not Path(f"/proc/{cloud}").exists(), "the emulated cloud still runs"
+    assert not _runs(cloud), "the emulated cloud still runs"
     left = {thing for thing in _docker_things() - before if NAME in thing}
     assert left == set(), "make down left these behind"
 
@@ -131,6 +132,14 @@ def yard() -> Iterator[E2EYard]:
 def _cloud_pid(state: Path) -> int | None:
     record = state / "cloud.json"
     return int(json.loads(record.read_text())["pid"]) if record.exists() else None
+
+
+def _runs(pid: int | None) -> bool:
+    """Say whether a process runs; one that only waits to be reaped does not."""
+    try:
+        return pid is not None and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def _docker_things() -> set[str]:

@@ -87,7 +87,7 @@ def test_prometheus_finds_all_targets_healthy(yard: E2EYard) -> None:
 
 
 def test_the_three_metrics_of_the_dashboard_have_data(yard: E2EYard) -> None:
-    dashboards = yard.ssh("cat $(find /etc/grafana /var/lib/grafana -name '*.json' 2>/dev/null)")
+    dashboards = yard.ssh("cat $(find /etc/modelyard/grafana -name '*.json')")
     for metric in ("request_count_total", "in_progress", "request_latency_seconds"):
         assert metric in dashboards
     yard.http("/predict", body=SETOSA)
@@ -99,7 +99,7 @@ def test_the_three_metrics_of_the_dashboard_have_data(yard: E2EYard) -> None:
 
 
 def test_the_datasource_of_grafana_is_prometheus(yard: E2EYard) -> None:
-    provisioned = yard.ssh("cat /etc/grafana/provisioning/datasources/*")
+    provisioned = yard.ssh("cat /etc/modelyard/grafana/provisioning/datasources/*")
     assert "uid: prometheus" in provisioned
     assert "http://127.0.0.1:9090/prometheus" in provisioned
 
