@@ -77,6 +77,8 @@ def remove(run: Run) -> None:
         )
         if references := listed.stdout.split():
             run.command(["docker", "rmi", *references], expect=(0, 1))
+    # Earlier builds, whose names went to later ones.
+    run.command(["docker", "image", "prune", "--force", "--filter", f"label={SOURCE_LABEL}"])
 
 
 def source_digest(folder: Path, *parts: str) -> str:
