@@ -31,7 +31,7 @@ test: setup-dev ## Run every test: unit, molecule, end to end
 	@$(BIN)/python tests/run.py $(ARGS)
 
 ##@ Delivery (ENV=rehearsal or production)
-.PHONY: deliver terraform bootstrap images site train status load down secrets credentials rollback
+.PHONY: deliver terraform bootstrap images archives site train status load down secrets credentials rollback
 deliver: setup ## Terraform, images and site.yml: what a merge to main does
 	@$(DELIVERY) deliver $(ARGS)
 
@@ -43,6 +43,9 @@ bootstrap: setup ## Once per AWS account: the state's bucket, and access for REP
 
 images: setup ## Only build the images of this commit
 	@$(DELIVERY) build
+
+archives: setup ## Save the images of this commit as archives (docker save)
+	@$(DELIVERY) archives
 
 site: images ## Only playbooks/site.yml; ARGS="--check --diff --limit app" goes to ansible-playbook
 	@$(DELIVERY) play site.yml $(ARGS)
@@ -67,7 +70,7 @@ credentials: setup ## In a workflow: put the keys of its environment where SSH a
 	@$(DELIVERY) credentials
 
 down: setup ## Remove everything that `make up` made, and nothing else
-	@$(DELIVERY) down
+	@$(DELIVERY) down $(ARGS)
 
 ##@ Development
 .PHONY: lint unit molecule e2e dashboards lock scenarios

@@ -85,6 +85,15 @@ def build(run: Run, yard: Yard, arguments: list[str]) -> None:
 
 
 @verb
+def archives(run: Run, yard: Yard, arguments: list[str]) -> None:
+    """Save the images of this commit as archives, for hosts and controllers without an engine to build on."""
+    build(run, yard, [])
+    with run.phase("archives"):
+        for path in images.save(run, yard.commit(), yard.state / "archives"):
+            run.say(f"  {path} ({path.stat().st_size / 1e6:.0f} MB)")
+
+
+@verb
 def play(run: Run, yard: Yard, arguments: list[str]) -> None:
     """Run one playbook by hand: `play PLAYBOOK [ansible-playbook's options]`, output on the screen."""
     environment = site.environment(yard, _cloud(yard))
@@ -129,7 +138,12 @@ def address(run: Run, yard: Yard, arguments: list[str]) -> None:
 
 @verb
 def down(run: Run, yard: Yard, arguments: list[str]) -> None:
-    """Remove all that `up` made for this yard, and nothing else."""
+    """Remove all that `up` made for this yard, and nothing else; production wants its name said."""
+    if not yard.rehearsed and arguments != [yard.name]:
+        raise DeliveryError(
+            f"this destroys the servers of {yard.name} and what is on them; "
+            f"if that is meant: make down ENV={yard.environment} ARGS={yard.name}"
+        )
     with run.phase("down"):
         if yard.rehearsed and cloud.running(yard.state) is None:
             run.say("  its cloud is not running: nothing to destroy there")

@@ -45,6 +45,17 @@ def build(run: Run, root: Path, tag: str) -> list[str]:
     return [_build(run, root / "images", image, f"{image.name}:{tag}") for image in SHIPPED]
 
 
+def save(run: Run, tag: str, folder: Path) -> list[Path]:
+    """Write each shipped image as a `docker save` archive into `folder`; return the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    archives = [folder / f"{image.name.rpartition('/')[2]}-{tag}.tar" for image in SHIPPED]
+    for image, archive in zip(SHIPPED, archives, strict=True):
+        partial = archive.with_suffix(".partial")
+        run.command(["docker", "save", "--output", partial, f"{image.name}:{tag}"])
+        partial.replace(archive)
+    return archives
+
+
 def build_host(run: Run, root: Path) -> str:
     """Build the sandbox host's image if its sources changed; return its reference."""
     ensure_base(run, root)

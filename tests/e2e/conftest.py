@@ -8,8 +8,10 @@ import json
 import os
 import re
 import shlex
+import signal
 import ssl
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -46,6 +48,7 @@ class E2EYard:
     root: Path
     address: str = ""
     first_output: str = ""
+    interrupted_output: str = ""
 
     @property
     def state(self) -> Path:
@@ -117,6 +120,7 @@ def yard() -> Iterator[E2EYard]:
     one.make("down", expect=None)  # what a run that was killed may have left
     before = _docker_things()
     try:
+        one.interrupted_output = _interrupted_up(one)
         one.first_output = one.make("up")
         one.address = json.loads((one.state / "summary.json").read_text())["address"]
         yield one
@@ -127,6 +131,28 @@ def yard() -> Iterator[E2EYard]:
     assert not _runs(cloud), "the emulated cloud still runs"
     left = {thing for thing in _docker_things() - before if NAME in thing}
     assert left == set(), "make down left these behind"
+
+
+def _interrupted_up(one: E2EYard) -> str:
+    """Start `make up`, press Ctrl-C while Terraform is at work, and return what was printed."""
+    process = subprocess.Popen(
+        ["make", "up", f"YARD={one.name}", "ENV=rehearsal"],
+        cwd=one.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    log = one.state / "delivery.log"
+    deadline = time.monotonic() + 180
+    while not (log.exists() and "aws_vpc" in log.read_text()):
+        assert time.monotonic() < deadline, "Terraform did not start"
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=90)
+    assert process.returncode != 0
+    return output
 
 
 def _cloud_pid(state: Path) -> int | None:

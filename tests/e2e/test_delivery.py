@@ -8,6 +8,8 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from delivery.yard import Yard
+
 if TYPE_CHECKING:
     from conftest import E2EYard
 
@@ -19,6 +21,18 @@ PARAMETERS = {
     "min_samples_leaf": "5",
     "criterion": "gini",
 }
+
+
+def test_ctrl_c_in_the_middle_is_told_and_the_next_up_finishes_the_job(yard: E2EYard) -> None:
+    assert "nothing is left locked" in yard.interrupted_output
+    assert "Traceback" not in yard.interrupted_output
+    assert "is up:" in yard.first_output
+
+
+def test_a_second_up_in_the_same_clone_is_told_who_is_at_work(yard: E2EYard) -> None:
+    with Yard.named("rehearsal", yard.name).locked("up"):
+        output = yard.make("up", expect=2)
+    assert "e2e is busy: make up, process" in output
 
 
 def test_the_summary_says_what_a_person_needs(yard: E2EYard) -> None:
