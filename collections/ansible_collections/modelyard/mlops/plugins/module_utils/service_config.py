@@ -39,6 +39,8 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.owned import (
 )
 
 STATE_FOLDER = "/var/lib/modelyard/service_config"
+# Of a service's journal, in an error.
+LAST_LINES = 15
 UNIT_FOLDER = "/etc/systemd/system"
 
 # A unit may stumble once over something that is not up yet; the count starts anew with each restart of ours.
@@ -139,13 +141,15 @@ class Systemd:
 
     def journal(self, since: float) -> str:
         """The unit's last words."""
-        command = ("journalctl", "--unit", self.unit, "--since", f"@{int(since)}", "--lines", "15", "--output", "cat")
+        # Not with --lines: together with --since, journalctl of systemd 252 gives the first ones.
+        command = ("journalctl", "--unit", self.unit, "--since", f"@{int(since)}", "--output", "cat")
         try:
             # What the service said as it died may still be on its way into the journal.
             self._call("journalctl", "--sync")
-            return self._call(*command, "--no-pager", "--quiet").stdout.strip()
+            said = self._call(*command, "--no-pager", "--quiet").stdout.strip().splitlines()
         except FileNotFoundError:
             return ""
+        return "\n".join(said[-LAST_LINES:])
 
 
 @dataclass
