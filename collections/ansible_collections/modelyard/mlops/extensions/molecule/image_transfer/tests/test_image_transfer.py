@@ -24,6 +24,8 @@ SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 IMAGES = f"molecule-images-{hashlib.sha1(os.environ['MOLECULE_EPHEMERAL_DIRECTORY'].encode()).hexdigest()[:8]}/app"
 FIRST = f"{IMAGES}:one"
 STAGING = "/var/lib/modelyard/images/staging"
+# For tests that reach both hosts by themselves, or need only one.
+on_first_host = pytest.mark.testinfra_hosts("ansible://first")
 
 PLAYBOOK = """
 - hosts: {hosts}
@@ -78,10 +80,6 @@ def cache_of_the_run() -> Cache:
     return Cache(Path(os.environ["XDG_CACHE_HOME"]) / "modelyard/images", 10**9, 10**6)
 
 
-def on_first_host(host: Host) -> bool:
-    return bool(host.check_output("hostname") == "first")
-
-
 def test_image_has_its_key_and_its_layers(host: Host) -> None:
     here = docker.from_env().images.get(FIRST).attrs
     there = inspect(host, FIRST)
@@ -96,9 +94,8 @@ def test_nothing_waits_and_no_name_of_ours_is_left(host: Host) -> None:
     assert not [name for name in names if name.startswith("modelyard-arriving")]
 
 
+@on_first_host
 def test_code_only_change(host: Host, tmp_path: Path) -> None:
-    if not on_first_host(host):
-        pytest.skip("covers both hosts already")
     name = f"{IMAGES}:two"
     key = build(name, f"commit {uuid.uuid4()}")
     try:
@@ -119,10 +116,9 @@ def test_code_only_change(host: Host, tmp_path: Path) -> None:
     assert inspect(host, name)["Id"] == key
 
 
+@on_first_host
 def test_cut_transfer_resumes(host: Host, tmp_path: Path) -> None:
     """What an interrupted run left is sent no second time: a pack with some of the chunks, cut in the middle of one."""
-    if not on_first_host(host):
-        pytest.skip("one host is enough")
     name = f"{IMAGES}:three"
     key = build(name, "code", f"base {uuid.uuid4()}")
     try:
@@ -148,9 +144,8 @@ def test_cut_transfer_resumes(host: Host, tmp_path: Path) -> None:
         assert host.file(STAGING).listdir() == []
 
 
+@on_first_host
 def test_engine_that_is_down_is_named(host: Host, tmp_path: Path) -> None:
-    if not on_first_host(host):
-        pytest.skip("one host is enough")
     with host.sudo():
         host.check_output("systemctl stop docker.socket docker.service")
         try:
