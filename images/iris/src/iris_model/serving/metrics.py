@@ -16,7 +16,7 @@ from prometheus_client import REGISTRY as PROCESS_REGISTRY
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
 #: The values that the label `endpoint` can have besides "other": whatever clients invent, the series stay few.
-ENDPOINTS = frozenset({"/health", "/metrics", "/predict", "/ready", "/version"})
+ENDPOINTS = frozenset({"/", "/health", "/metrics", "/openapi.json", "/predict", "/ready", "/version"})
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 
 REQUESTS = Counter("request_count", "Requests answered.", ["method", "endpoint", "status"])
