@@ -195,6 +195,14 @@ def test_two_workers_add_up_and_sigterm_lets_what_has_begun_finish(
     _, metrics = ask(http.client.HTTPConnection("127.0.0.1", port, timeout=5), "GET", "/metrics")
     assert metric(metrics, r'predictions_total\{label="setosa",model_version="7"\}') == 40
 
+    many = json.dumps({"features": [[5.1, 3.5, 99, 0.2]] * 100})
+    for _ in range(4):
+        assert ask(http.client.HTTPConnection("127.0.0.1", port, timeout=5), "POST", "/predict", many)[0] == 200
+    for _ in range(10):  # whichever worker is asked
+        _, metrics = ask(http.client.HTTPConnection("127.0.0.1", port, timeout=5), "GET", "/metrics")
+        assert metric(metrics, "feature_drift_rows") == 440
+        assert metric(metrics, r'feature_drift_psi\{feature="petal_length"\}') > 2
+
     begun = socket.create_connection(("127.0.0.1", port), timeout=10)
     begun.sendall(
         b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"

@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 
 from iris_model.model import Model
 from iris_model.serving import metrics
+from iris_model.serving.drift import Drift
 from iris_model.serving.validation import MAX_BODY, Problem, parse
 
 log = logging.getLogger("iris_model")
@@ -56,6 +57,7 @@ def create_app(model: Model, identity: Identity) -> Flask:
         "release": identity.release,
     }
     names = list(model.metadata["features"])
+    drift = Drift(model.metadata["training"], names, metrics.shared_folder())
 
     @app.post("/predict")
     def predict() -> Response:
@@ -63,6 +65,7 @@ def create_app(model: Model, identity: Identity) -> Flask:
             raise Problem(415, f"the content type must be application/json, found {request.mimetype or 'none'}")
         query = parse(request.get_data(cache=False), names)
         found, probabilities = model.predict(query.features)
+        drift.observe(query.features)
         labels = found.tolist()
         for label, counter in enumerate(predicted):
             if count := labels.count(label):
@@ -86,7 +89,7 @@ def create_app(model: Model, identity: Identity) -> Flask:
 
     @app.get("/metrics")
     def prometheus() -> Response:
-        return Response(metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
+        return Response(metrics.exposition(drift), content_type=CONTENT_TYPE_LATEST)
 
     return app
 
