@@ -35,6 +35,8 @@ def test_the_better_model_becomes_and_stays_champion(tmp_path: Path, capsys: pyt
     assert run.data.metrics["cv_accuracy_mean"] == first["metrics"]["cv_accuracy_mean"]
     assert run.data.metrics["onnx_checked_rows"] > 100_000
     assert run.data.tags["mlflow.source.git.commit"] == "abc1234"
+    pictures = {item.path for item in client.list_artifacts(first["run_id"]) if item.path.endswith(".svg")}
+    assert pictures == {"confusion_matrix.svg", "feature_importance.svg"}
     assert run.inputs
     assert {i.tags[0].value for i in run.inputs.dataset_inputs} == {"training", "held-out"}
 

@@ -24,8 +24,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.signature import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.metrics import confusion_matrix
 
-from iris_model import IrisError, artefact
+from iris_model import IrisError, artefact, pictures
 from iris_model.data import FEATURES, SPECIES, Dataset
 from iris_model.model import Model, seal
 from iris_model.training import Hyperparameters, Metrics
@@ -81,7 +82,7 @@ def log_run(
     forest: RandomForestClassifier,
     metrics: Metrics,
 ) -> Trained:
-    """Log one training as a run: parameters, metrics, data, the scikit-learn model and the ONNX model that serves.
+    """Log one training as a run: parameters, metrics, data, pictures, the scikit-learn model and the ONNX that serves.
 
     Raises:
         IrisError: MLflow does not answer, or the ONNX model is not equal to the forest.
@@ -102,6 +103,11 @@ def log_run(
                     ),
                     context=context,
                 )
+            counts = confusion_matrix(held_out.labels, forest.predict(held_out.features), labels=range(len(SPECIES)))
+            mlflow.log_text(pictures.confusion_matrix(counts, SPECIES), "confusion_matrix.svg")
+            mlflow.log_text(
+                pictures.feature_importance(forest.feature_importances_, FEATURES), "feature_importance.svg"
+            )
             mlflow.sklearn.log_model(
                 forest,
                 name="sklearn",
