@@ -10,7 +10,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from iris_model import cli, tracking
+from iris_model import cli, tracking, turns
 from iris_model.pipeline import Rule
 
 GOOD = ["pipeline", "--n-estimators", "10", "--folds", "3"]
@@ -47,7 +47,7 @@ def test_the_better_model_becomes_and_stays_champion(tmp_path: Path, capsys: pyt
     assert str(client.get_model_version_by_alias("iris", "champion").version) == "1"
     challenger = client.get_model_version_by_alias("iris", "challenger")
     assert str(challenger.version) == "2"
-    assert challenger.tags[tracking.DECISION_TAG] == second["reason"]
+    assert challenger.tags[turns.DECISION_TAG] == second["reason"]
 
     champion = tmp_path / "champion"
     champion.mkdir()

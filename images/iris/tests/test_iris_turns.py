@@ -15,7 +15,7 @@ import mlflow
 import pytest
 from mlflow.entities.model_registry import ModelVersion
 
-from iris_model import IrisError, tracking
+from iris_model import IrisError, tracking, turns
 
 
 def register(name: str, tags: dict[str, str] | None = None) -> ModelVersion:
@@ -27,7 +27,7 @@ def register(name: str, tags: dict[str, str] | None = None) -> ModelVersion:
 
 
 def decision(version: ModelVersion) -> str:
-    return str(mlflow.MlflowClient().get_model_version(version.name, version.version).tags[tracking.DECISION_TAG])
+    return str(mlflow.MlflowClient().get_model_version(version.name, version.version).tags[turns.DECISION_TAG])
 
 
 def test_the_best_of_many_at_once_is_champion_and_each_saw_its_predecessors(store: Path) -> None:
@@ -39,14 +39,14 @@ def test_the_best_of_many_at_once_is_champion_and_each_saw_its_predecessors(stor
 
     def pipeline(version: ModelVersion) -> None:
         try:
-            with tracking.turn(version):
+            with turns.turn(version):
                 assert inside.acquire(blocking=False), "two turns at once"
                 order.append(int(version.version))
                 champion = tracking.champion("many")
                 time.sleep(0.05)  # long enough for another to come in between, if it could
                 better = champion is None or quality[int(version.version)] >= quality[int(champion.version)]
                 inside.release()
-                tracking.assign(version, tracking.CHAMPION if better else tracking.CHALLENGER, "for a test")
+                turns.assign(version, tracking.CHAMPION if better else tracking.CHALLENGER, "for a test")
         except BaseException as error:  # noqa: BLE001 - shown below
             errors.append(error)
 
@@ -65,13 +65,13 @@ def test_the_best_of_many_at_once_is_champion_and_each_saw_its_predecessors(stor
 
 
 def test_one_that_was_killed_is_given_up_and_comes_too_late(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking, "PATIENCE", 0.3)
+    monkeypatch.setattr(turns, "PATIENCE", 0.3)
     killed, next_one = register("killed"), register("killed")
-    with tracking.turn(next_one):
-        tracking.assign(next_one, tracking.CHAMPION, "better")
+    with turns.turn(next_one):
+        turns.assign(next_one, tracking.CHAMPION, "better")
     assert decision(killed).startswith("given up: undecided for 0 s, version 2 went ahead")
-    with pytest.raises(IrisError, match="is not made champion, it was given up"), tracking.turn(killed):
-        tracking.assign(killed, tracking.CHAMPION, "late")
+    with pytest.raises(IrisError, match="is not made champion, it was given up"), turns.turn(killed):
+        turns.assign(killed, tracking.CHAMPION, "late")
     assert decision(killed).startswith("given up")
     champion = tracking.champion("killed")
     assert champion is not None
@@ -80,18 +80,18 @@ def test_one_that_was_killed_is_given_up_and_comes_too_late(store: Path, monkeyp
 
 def test_an_error_ends_the_turn(store: Path) -> None:
     failed, next_one = register("failed"), register("failed")
-    with pytest.raises(ZeroDivisionError), tracking.turn(failed):
+    with pytest.raises(ZeroDivisionError), turns.turn(failed):
         _ = 1 / 0
     assert decision(failed) == "interrupted: division by zero"
-    with tracking.turn(next_one):
+    with turns.turn(next_one):
         pass
 
 
 def test_what_people_registered_is_not_waited_for(store: Path) -> None:
     by_hand, next_one = register("by-hand", {"author": "somebody"}), register("by-hand")
-    with tracking.turn(next_one):
+    with turns.turn(next_one):
         pass
-    assert tracking.DECISION_TAG not in mlflow.MlflowClient().get_model_version("by-hand", by_hand.version).tags
+    assert turns.DECISION_TAG not in mlflow.MlflowClient().get_model_version("by-hand", by_hand.version).tags
 
 
 def test_two_processes_end_with_two_versions_and_one_champion(store: Path, tmp_path: Path) -> None:
