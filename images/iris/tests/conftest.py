@@ -3,13 +3,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from iris_model import artefact, data, model, training
+from iris_model.serving import app as service
+
+OPENAPI = json.loads(Path(service.__file__).with_name("openapi.json").read_text("utf-8"))
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -35,6 +43,82 @@ def model_folder(
     artefact.write(folder, artefact.to_onnx(forest), artefact.metadata(dataset, parameters, {}))
     model.seal(folder)
     return folder
+
+
+def resolve(node: Any) -> Any:
+    """Follow a reference within `openapi.json`."""
+    while "$ref" in node:
+        target = OPENAPI
+        for key in node["$ref"].removeprefix("#/").split("/"):
+            target = target[key]
+        node = target
+    return node
+
+
+def check_described(answer: TestResponse) -> None:
+    """Assert that status, headers, content type and body are as `openapi.json` says."""
+    path, method = answer.request.path, answer.request.method.lower()
+    if path not in OPENAPI["paths"]:
+        expected = {"404": OPENAPI["components"]["responses"]["NotFound"]}
+    elif method not in OPENAPI["paths"][path]:
+        expected = {"405": OPENAPI["components"]["responses"]["MethodNotAllowed"]}
+    else:
+        expected = OPENAPI["paths"][path][method]["responses"]
+    described = resolve(expected[str(answer.status_code)])
+    assert set(described["headers"]) <= set(answer.headers.keys())
+    mimetype = str(answer.mimetype)
+    schema = described["content"][mimetype]["schema"]
+    conforms(json.loads(answer.data) if mimetype.endswith("json") else answer.text, schema)
+
+
+def conforms(value: Any, schema: Any) -> None:
+    """Assert that a value is as a schema says; as much of JSON Schema as `openapi.json` uses, and no more."""
+    schema = dict(resolve(schema))
+    schema.pop("description", None)
+    kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": int | float}
+    if kind := schema.pop("type", None):
+        assert isinstance(value, kinds[kind])
+        assert kind == "boolean" or not isinstance(value, bool)
+    if "const" in schema:
+        assert value == schema.pop("const")
+    if "enum" in schema:
+        assert value in schema.pop("enum")
+    if "pattern" in schema:
+        assert re.search(schema.pop("pattern"), value)
+    if isinstance(value, dict):
+        properties = schema.pop("properties", {})
+        assert set(schema.pop("required", [])) <= set(value)
+        assert schema.pop("additionalProperties", True) or set(value) <= set(properties)
+        for name in properties.keys() & value.keys():
+            conforms(value[name], properties[name])
+    if isinstance(value, list):
+        assert schema.pop("minItems") <= len(value) <= schema.pop("maxItems")
+        items = schema.pop("items")
+        for item in value:
+            conforms(item, items)
+    if isinstance(value, int | float):
+        assert schema.pop("minimum", value) <= value <= schema.pop("maximum", value)
+    schema.pop("default", None)
+    assert not schema, f"this test does not know {sorted(schema)}"
+
+
+class DescribedClient(FlaskClient):
+    """A client which insists that each answer is one that `/openapi.json` describes."""
+
+    def open(self, *args: Any, **kwargs: Any) -> TestResponse:
+        """Ask, and compare the answer with the description."""
+        answer = super().open(*args, **kwargs)
+        if answer.request.method != "HEAD":
+            check_described(answer)
+        return answer
+
+
+@pytest.fixture(scope="module")
+def client(model_folder: Path) -> FlaskClient:
+    """Return a client of the service with the model as version 7 in release 12."""
+    app = service.create_app(model.Model.load(model_folder), service.Identity("iris", "7", "12"))
+    app.test_client_class = DescribedClient
+    return app.test_client()
 
 
 @pytest.fixture(scope="session")

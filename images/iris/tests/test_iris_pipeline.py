@@ -10,7 +10,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from iris_model import cli, tracking
+from iris_model import cli, tracking, turns
 from iris_model.pipeline import Rule
 
 GOOD = ["pipeline", "--n-estimators", "10", "--folds", "3"]
@@ -35,6 +35,8 @@ def test_the_better_model_becomes_and_stays_champion(tmp_path: Path, capsys: pyt
     assert run.data.metrics["cv_accuracy_mean"] == first["metrics"]["cv_accuracy_mean"]
     assert run.data.metrics["onnx_checked_rows"] > 100_000
     assert run.data.tags["mlflow.source.git.commit"] == "abc1234"
+    pictures = {item.path for item in client.list_artifacts(first["run_id"]) if item.path.endswith(".svg")}
+    assert pictures == {"confusion_matrix.svg", "feature_importance.svg"}
     assert run.inputs
     assert {i.tags[0].value for i in run.inputs.dataset_inputs} == {"training", "held-out"}
 
@@ -45,7 +47,7 @@ def test_the_better_model_becomes_and_stays_champion(tmp_path: Path, capsys: pyt
     assert str(client.get_model_version_by_alias("iris", "champion").version) == "1"
     challenger = client.get_model_version_by_alias("iris", "challenger")
     assert str(challenger.version) == "2"
-    assert challenger.tags[tracking.DECISION_TAG] == second["reason"]
+    assert challenger.tags[turns.DECISION_TAG] == second["reason"]
 
     champion = tmp_path / "champion"
     champion.mkdir()

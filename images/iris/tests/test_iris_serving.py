@@ -16,19 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
 from iris_model.model import Model
-from iris_model.serving.app import Identity, create_app
 from iris_model.serving.validation import MAX_BODY, MAX_ROWS
 
 SETOSA = [5.1, 3.5, 1.4, 0.2]
-
-
-@pytest.fixture(scope="module")
-def client(model_folder: Path) -> FlaskClient:
-    return create_app(Model.load(model_folder), Identity("iris", "7", "12")).test_client()
 
 
 def post(client: FlaskClient, document: Any) -> Any:
@@ -40,9 +35,22 @@ def test_the_shape_is_exact(client: FlaskClient) -> None:
     answer = post(client, {"features": [SETOSA, [6.7, 3.0, 5.2, 2.3]]})
     assert answer.status_code == 200
     assert answer.data == b'{"predictions":[0,2]}\n'
-    assert answer.headers["X-Model-Version"] == "7"
-    assert answer.headers["X-Release"] == "12"
     assert post(client, {"features": [[5, 3, 1, 0]]}).json == {"predictions": [0]}
+
+
+def test_probabilities_on_request(client: FlaskClient, model_folder: Path) -> None:
+    rows = [SETOSA, [6.7, 3.0, 5.2, 2.3]]
+    answer = post(client, {"features": rows, "probabilities": True}).json
+    assert answer["predictions"] == [0, 2]
+    expected = Model.load(model_folder).predict(np.array(rows, np.float32))[1]
+    assert np.allclose(answer["probabilities"], expected, atol=5e-7)
+    assert post(client, {"features": rows, "probabilities": False}).json == {"predictions": [0, 2]}
+
+
+def test_every_answer_says_who_gave_it(client: FlaskClient) -> None:
+    for answer in (post(client, {"features": [SETOSA]}), post(client, "{"), client.get("/nothing"), client.get("/")):
+        names = ("X-Model-Name", "X-Model-Version", "X-Release")
+        assert [answer.headers[name] for name in names] == ["iris", "7", "12"]
 
 
 def test_who_answers(client: FlaskClient, model_folder: Path) -> None:
@@ -65,9 +73,11 @@ def test_who_answers(client: FlaskClient, model_folder: Path) -> None:
         ("[" * 100_000, 400, {}),
         ('{"features": [[NaN, 1, 1, 1]]}', 400, {}),
         ('{"features": [[1, -Infinity, 1, 1]]}', 400, {}),
-        ([], 422, {}),
-        ({}, 422, {}),
-        ({"features": [SETOSA], "more": 1}, 422, {}),
+        ([], 400, {}),
+        ({}, 400, {}),
+        ({"features": [SETOSA], "more": 1}, 400, {}),
+        ({"features": [SETOSA], "probabilities": 1}, 400, {}),
+        ({"features": [SETOSA], "probabilities": None}, 400, {}),
         ({"features": None}, 422, {}),
         ({"features": []}, 422, {}),
         ({"features": SETOSA}, 422, {"row": 0}),
@@ -101,7 +111,9 @@ def test_other_refusals_are_problems_too(client: FlaskClient) -> None:
         (client.post("/predict", data="{}", content_type="text/plain"), 415),
         (client.post("/predict", data="{}"), 415),
         (client.get("/predict"), 405),
+        (client.options("/predict"), 405),
         (client.get("/nothing"), 404),
+        (client.get("/predict/"), 404),
     ]
     for answer, status in answers:
         assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
@@ -182,6 +194,14 @@ def test_two_workers_add_up_and_sigterm_lets_what_has_begun_finish(
         assert (status, text) == (200, '{"predictions":[0]}\n')
     _, metrics = ask(http.client.HTTPConnection("127.0.0.1", port, timeout=5), "GET", "/metrics")
     assert metric(metrics, r'predictions_total\{label="setosa",model_version="7"\}') == 40
+
+    many = json.dumps({"features": [[5.1, 3.5, 99, 0.2]] * 100})
+    for _ in range(4):
+        assert ask(http.client.HTTPConnection("127.0.0.1", port, timeout=5), "POST", "/predict", many)[0] == 200
+    for _ in range(10):  # whichever worker is asked
+        _, metrics = ask(http.client.HTTPConnection("127.0.0.1", port, timeout=5), "GET", "/metrics")
+        assert metric(metrics, "feature_drift_rows") == 440
+        assert metric(metrics, r'feature_drift_psi\{feature="petal_length"\}') > 2
 
     begun = socket.create_connection(("127.0.0.1", port), timeout=10)
     begun.sendall(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from sklearn.ensemble import RandomForestClassifier
 
-from iris_model import IrisError, __version__
+from iris_model import IrisError, __version__, distribution
 from iris_model.data import FEATURES, SPECIES, Dataset
 from iris_model.model import METADATA_FILE, MODEL_FILE, Model
 from iris_model.training import Hyperparameters, Metrics
@@ -133,7 +133,6 @@ def check(forest: RandomForestClassifier, model: Model, dataset: Dataset, seed: 
 
 def metadata(dataset: Dataset, parameters: Hyperparameters, metrics: Metrics) -> dict[str, Any]:
     """Return what `model.json` holds: nothing in it depends on when or where the training ran."""
-    quantiles = np.quantile(dataset.features, np.linspace(0, 1, 11), axis=0)
     return {
         "name": "iris",
         "features": list(FEATURES),
@@ -144,8 +143,8 @@ def metadata(dataset: Dataset, parameters: Hyperparameters, metrics: Metrics) ->
             "source": dataset.source,
             "rows": len(dataset),
             "digest": f"sha256:{dataset.digest}",
-            # Deciles: each of the ten bins between them holds a tenth of the training rows.
-            "deciles": {name: quantiles[:, column].tolist() for column, name in enumerate(FEATURES)},
+            # What serving measures drift against.
+            "bins": {name: distribution.describe(dataset.features[:, column]) for column, name in enumerate(FEATURES)},
             "classes": np.bincount(dataset.labels, minlength=len(SPECIES)).tolist(),
         },
         "versions": {

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mlflow.entities.model_registry import ModelVersion
 
-from iris_model import IrisError, tracking
+from iris_model import IrisError, tracking, turns
 from iris_model.data import Dataset
 from iris_model.model import Model
 from iris_model.training import Hyperparameters, Metrics, cross_validate, fit, measure
@@ -88,13 +88,17 @@ def train(dataset: Dataset, parameters: Hyperparameters) -> tuple[tracking.Train
 def run(dataset: Dataset, parameters: Hyperparameters, name: str, rule: Rule) -> Result:
     """Train, register a version, and make it champion if the rule says so, challenger otherwise.
 
+    Several at once train side by side and decide one after the other (see turns).
+
     Raises:
         IrisError: MLflow does not answer, or the data or a parameter is not usable.
     """
     trained, held_out = train(dataset, parameters)
+    candidate = _evaluate(trained.model, held_out)
     version = tracking.register(name, trained)
-    promoted, reason = _compare(_evaluate(trained.model, held_out), tracking.champion(name), held_out, rule)
-    tracking.assign(version, tracking.CHAMPION if promoted else tracking.CHALLENGER, reason)
+    with turns.turn(version):
+        promoted, reason = _compare(candidate, tracking.champion(name), held_out, rule)
+        turns.assign(version, tracking.CHAMPION if promoted else tracking.CHALLENGER, reason)
     log.info("%s version %s is %s: %s", name, version.version, "champion" if promoted else "challenger", reason)
     return Result(trained.run_id, name, str(version.version), promoted, reason, trained.metrics)
 

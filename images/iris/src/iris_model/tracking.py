@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What MLflow is told and asked: runs, registered versions, aliases. The only module that imports it."""
+"""What MLflow is told and asked: runs, registered versions, aliases."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.signature import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.metrics import confusion_matrix
 
-from iris_model import IrisError, artefact
+from iris_model import IrisError, artefact, pictures
 from iris_model.data import FEATURES, SPECIES, Dataset
 from iris_model.model import Model, seal
 from iris_model.training import Hyperparameters, Metrics
@@ -30,9 +31,6 @@ CHAMPION = "champion"
 CHALLENGER = "challenger"
 #: The tag of a version that pins `checksums.json`, and through it every file.
 CHECKSUMS_TAG = "modelyard.checksums"
-#: The tag that says why a version did or did not become champion.
-DECISION_TAG = "modelyard.decision"
-
 # Standard output belongs to the result.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
@@ -73,7 +71,7 @@ def log_run(
     forest: RandomForestClassifier,
     metrics: Metrics,
 ) -> Trained:
-    """Log one training as a run: parameters, metrics, data, the scikit-learn model and the ONNX model that serves.
+    """Log one training as a run: parameters, metrics, data, pictures, the scikit-learn model and the ONNX that serves.
 
     Raises:
         IrisError: MLflow does not answer, or the ONNX model is not equal to the forest.
@@ -94,6 +92,11 @@ def log_run(
                     ),
                     context=context,
                 )
+            counts = confusion_matrix(held_out.labels, forest.predict(held_out.features), labels=range(len(SPECIES)))
+            mlflow.log_text(pictures.confusion_matrix(counts, SPECIES), "confusion_matrix.svg")
+            mlflow.log_text(
+                pictures.feature_importance(forest.feature_importances_, FEATURES), "feature_importance.svg"
+            )
             mlflow.sklearn.log_model(
                 forest,
                 name="sklearn",
@@ -159,13 +162,16 @@ def register(name: str, trained: Trained) -> ModelVersion:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise IrisError(f"model {name} cannot be registered: {error}") from error
-    return client.create_model_version(
-        name,
-        source=f"models:/{trained.model_id}",
-        run_id=trained.run_id,
-        model_id=trained.model_id,
-        tags={CHECKSUMS_TAG: trained.digest},
-    )
+    try:
+        return client.create_model_version(
+            name,
+            source=f"models:/{trained.model_id}",
+            run_id=trained.run_id,
+            model_id=trained.model_id,
+            tags={CHECKSUMS_TAG: trained.digest},
+        )
+    except MlflowException as error:
+        raise IrisError(f"no version of {name} can be registered for run {trained.run_id}: {error}") from error
 
 
 def champion(name: str) -> ModelVersion | None:
@@ -176,13 +182,6 @@ def champion(name: str) -> ModelVersion | None:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise IrisError(f"MLflow at {mlflow.get_tracking_uri()}: {error}") from error
-
-
-def assign(version: ModelVersion, alias: str, reason: str) -> None:
-    """Move an alias to a version, after the reason is written on it."""
-    client = mlflow.MlflowClient()
-    client.set_model_version_tag(version.name, version.version, DECISION_TAG, reason)
-    client.set_registered_model_alias(version.name, alias, version.version)
 
 
 def download(uri: str, folder: Path) -> Model:

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import logging
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 
 from flask import Flask, Response, jsonify, request
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -13,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 
 from iris_model.model import Model
 from iris_model.serving import metrics
+from iris_model.serving.drift import Drift
 from iris_model.serving.validation import MAX_BODY, Problem, parse
 
 log = logging.getLogger("iris_model")
@@ -37,14 +42,12 @@ def create_app(model: Model, identity: Identity) -> Flask:
     """Return the application; it answers as soon as it exists, since a Model has answered once when it was loaded."""
     app = Flask("iris_model", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.json.compact = True  # type: ignore[attr-defined]
     _add_error_handlers(app)
+    _add_identity(app, identity)
+    _add_documents(app)
     app.wsgi_app = metrics.Measured(app.wsgi_app)  # type: ignore[method-assign]
-    headers = {
-        "X-Model-Name": identity.name,
-        "X-Model-Version": identity.version,
-        "X-Release": identity.release,
-    }
     predicted = [metrics.PREDICTIONS.labels(identity.version, label) for label in model.classes]
     metrics.MODEL_INFO.labels(identity.name, identity.version, identity.release, model.digest).set(1)
     who = {
@@ -54,18 +57,23 @@ def create_app(model: Model, identity: Identity) -> Flask:
         "release": identity.release,
     }
     names = list(model.metadata["features"])
+    drift = Drift(model.metadata["training"], names, metrics.shared_folder())
 
     @app.post("/predict")
     def predict() -> Response:
         if request.mimetype != "application/json":
             raise Problem(415, f"the content type must be application/json, found {request.mimetype or 'none'}")
-        labels = model.predict(parse(request.get_data(cache=False), names))[0].tolist()
+        query = parse(request.get_data(cache=False), names)
+        found, probabilities = model.predict(query.features)
+        drift.observe(query.features)
+        labels = found.tolist()
         for label, counter in enumerate(predicted):
             if count := labels.count(label):
                 counter.inc(count)
-        response = jsonify(predictions=labels)
-        response.headers.update(headers)
-        return response
+        if query.probabilities:
+            # float32 has no more digits to give, and as doubles they would all be printed with noise behind them.
+            return jsonify(predictions=labels, probabilities=probabilities.astype(float).round(6).tolist())
+        return jsonify(predictions=labels)
 
     @app.get("/health")
     def health() -> Response:
@@ -81,9 +89,51 @@ def create_app(model: Model, identity: Identity) -> Flask:
 
     @app.get("/metrics")
     def prometheus() -> Response:
-        return Response(metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
+        return Response(metrics.exposition(drift), content_type=CONTENT_TYPE_LATEST)
 
     return app
+
+
+def _add_identity(app: Flask, identity: Identity) -> None:
+    """Say on every answer, refusals included, which model and which release gave it."""
+    headers = {
+        "X-Model-Name": identity.name,
+        "X-Model-Version": identity.version,
+        "X-Release": identity.release,
+    }
+
+    @app.after_request
+    def identify(response: Response) -> Response:
+        response.headers.update(headers)
+        return response
+
+
+def _add_documents(app: Flask) -> None:
+    """Serve what lies beside this module as it is."""
+    openapi = Path(__file__).with_name("openapi.json").read_bytes()
+    html = Path(__file__).with_name("page.html").read_bytes()
+    page_headers = {"Content-Security-Policy": _policy(html), "X-Content-Type-Options": "nosniff"}
+
+    @app.get("/")
+    def page() -> Response:
+        return Response(html, content_type="text/html; charset=utf-8", headers=page_headers)
+
+    @app.get("/openapi.json")
+    def description() -> Response:
+        return Response(openapi, content_type="application/json")
+
+
+def _policy(html: bytes) -> str:
+    """Return a content security policy that lets a page run its own inline script and style, and call its own host."""
+
+    def sources(tag: bytes) -> str:
+        blocks = re.findall(rb"<%b>(.*?)</%b>" % (tag, tag), html, re.DOTALL)
+        return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(block).digest()).decode()}'" for block in blocks)
+
+    return (
+        f"default-src 'none'; script-src {sources(b'script')}; style-src {sources(b'style')}; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
 
 
 def _add_error_handlers(app: Flask) -> None:

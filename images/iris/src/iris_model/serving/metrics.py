@@ -10,13 +10,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import REGISTRY as PROCESS_REGISTRY
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client.registry import Collector
 
 #: The values that the label `endpoint` can have besides "other": whatever clients invent, the series stay few.
-ENDPOINTS = frozenset({"/health", "/metrics", "/predict", "/ready", "/version"})
+ENDPOINTS = frozenset({"/", "/health", "/metrics", "/openapi.json", "/predict", "/ready", "/version"})
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 
 REQUESTS = Counter("request_count", "Requests answered.", ["method", "endpoint", "status"])
@@ -63,11 +65,18 @@ class Measured:
             REQUESTS.labels(method if method in METHODS else "other", endpoint, status).inc()
 
 
-def exposition() -> bytes:
-    """Return all metrics of all workers in Prometheus' text format."""
-    registry: CollectorRegistry = PROCESS_REGISTRY
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        registry = CollectorRegistry()
+def shared_folder() -> Path | None:
+    """Return the folder in which all workers keep what they have measured, None for a process of its own."""
+    return Path(folder) if (folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR")) else None
+
+
+def exposition(drift: Collector) -> bytes:
+    """Return all metrics of all workers, and those that are worked out only now, in Prometheus' text format."""
+    registry = CollectorRegistry()
+    if shared_folder():
         multiprocess.MultiProcessCollector(registry)
+    else:
+        registry.register(PROCESS_REGISTRY)
+    registry.register(drift)
     text: bytes = generate_latest(registry)
     return text

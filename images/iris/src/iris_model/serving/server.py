@@ -100,7 +100,10 @@ def _settings(host: str, port: int, workers: int) -> dict[str, Any]:
 
 
 def _forget(_server: Any, worker: Any) -> None:
-    """Take a dead worker's share out of the gauges."""
+    """Take a dead worker's share out of the gauges and of the window that drift is measured over."""
     from prometheus_client import multiprocess
 
+    from iris_model.serving.drift import ring_file
+
     multiprocess.mark_process_dead(worker.pid)
+    ring_file(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]), worker.pid).unlink(missing_ok=True)

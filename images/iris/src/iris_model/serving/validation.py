@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from itertools import chain
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 MAX_ROWS = 10_000
 MAX_BODY = 2 * 1024 * 1024
 
+_KEYS = frozenset({"features", "probabilities"})
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -33,26 +34,45 @@ class Problem(Exception):
         self.where = where
 
 
-def parse(body: bytes, names: list[str]) -> NDArray[np.float32]:
-    """Return the features in `{"features": [[...], ...]}`, shape (n, len(names)).
+class Query(NamedTuple):
+    """What a client asks.
+
+    Attributes:
+        features: shape (n, columns).
+        probabilities: whether the probability of each class is to be answered too.
+    """
+
+    features: NDArray[np.float32]
+    probabilities: bool
+
+
+def parse(body: bytes, names: list[str]) -> Query:
+    """Return what `{"features": [[...], ...], "probabilities": false}` asks; the second key may be left out.
+
+    Args:
+        body: the request's body, UTF-8.
+        names: the features' names, in the order of a row's numbers.
 
     Raises:
-        Problem: 400 for what is not JSON, 413 for too many rows, 422 for anything else.
+        Problem: 400 for what is not that object, 413 for too many rows, 422 for features which are not rows of numbers.
     """
     try:
         document = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise Problem(400, f"the body is not JSON: {error}") from None
     if not isinstance(document, dict) or "features" not in document:
-        raise Problem(422, 'the body must be an object with the key "features"')
-    if unknown := sorted(document.keys() - {"features"}):
-        raise Problem(422, f'only the key "features" is known here, found {unknown[0]!r:.60}')
+        raise Problem(400, 'the body must be an object with the key "features"')
+    if unknown := sorted(document.keys() - _KEYS):
+        raise Problem(400, f'the keys are "features" and "probabilities", found {unknown[0]!r:.60}')
+    probabilities = document.get("probabilities", False)
+    if not isinstance(probabilities, bool):
+        raise Problem(400, '"probabilities" must be true or false')
     rows = document["features"]
     if not isinstance(rows, list) or not rows:
         raise Problem(422, f'"features" must be a list of rows, each a list of {len(names)} numbers')
     if len(rows) > MAX_ROWS:
         raise Problem(413, f"{len(rows)} rows are too many; a request may bring {MAX_ROWS}")
-    return _array(rows, names)
+    return Query(_array(rows, names), probabilities)
 
 
 def _refuse_constant(name: str) -> NoReturn:
