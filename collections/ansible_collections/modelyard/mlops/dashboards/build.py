@@ -10,10 +10,10 @@ from typing import Any
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from . import hosts, ingress, service
+from . import deliveries, hosts, ingress, model, service
 
 FOLDER = Path(__file__).resolve().parents[1] / "roles" / "grafana" / "files" / "dashboards"
-DASHBOARDS = (service, ingress, hosts)
+DASHBOARDS = (service, model, deliveries, ingress, hosts)
 
 
 def rendered() -> dict[str, str]:

@@ -9,6 +9,7 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard, DashboardLink, 
 from grafana_foundation_sdk.builders.heatmap import Panel as Heatmap
 from grafana_foundation_sdk.builders.prometheus import Dataquery
 from grafana_foundation_sdk.builders.stat import Panel as Stat
+from grafana_foundation_sdk.builders.table import Panel as Table
 from grafana_foundation_sdk.builders.timeseries import Panel as Timeseries
 from grafana_foundation_sdk.models.common import (
     BigValueColorMode,
@@ -23,6 +24,7 @@ from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
     DashboardLinkType,
     DataSourceRef,
+    DataTransformerConfig,
     Threshold,
     ThresholdsMode,
     VariableOption,
@@ -145,6 +147,25 @@ def heat(title: str, description: str, unit: str, buckets: str) -> Heatmap:
         .unit(unit)
         .calculate(False)
         .with_target(query(buckets, "{{le}}").format(PromQueryFormat.HEATMAP))
+        .height(HEIGHT)
+        .span(12)
+    )
+
+
+def listing(title: str, description: str, expression: str, columns: dict[str, str]) -> Table:
+    """Return what the labels of an info metric say now, half the width; `columns` names them in their order."""
+    order = {"indexByName": {label: place for place, label in enumerate(columns)}, "renameByName": columns}
+    return (
+        Table()
+        .title(title)
+        .description(description)
+        .datasource(PROMETHEUS)
+        .unit("none")
+        .with_target(Dataquery().datasource(PROMETHEUS).expr(expression).format(PromQueryFormat.TABLE).instant())
+        .with_transformation(
+            DataTransformerConfig(id_val="filterFieldsByName", options={"include": {"names": list(columns)}})
+        )
+        .with_transformation(DataTransformerConfig(id_val="organize", options=order))
         .height(HEIGHT)
         .span(12)
     )
