@@ -5,7 +5,13 @@
 from __future__ import annotations
 
 from grafana_foundation_sdk.builders import common
-from grafana_foundation_sdk.builders.dashboard import Dashboard, DashboardLink, QueryVariable, ThresholdsConfig
+from grafana_foundation_sdk.builders.dashboard import (
+    AnnotationQuery,
+    Dashboard,
+    DashboardLink,
+    QueryVariable,
+    ThresholdsConfig,
+)
 from grafana_foundation_sdk.builders.heatmap import Panel as Heatmap
 from grafana_foundation_sdk.builders.prometheus import Dataquery
 from grafana_foundation_sdk.builders.stat import Panel as Stat
@@ -40,11 +46,19 @@ PROMETHEUS = DataSourceRef(type_val="prometheus", uid="prometheus")
 HEIGHT = 7
 STAT_HEIGHT = 4
 
-GREEN, YELLOW, RED = "green", "yellow", "red"
+GREEN, YELLOW, RED, BLUE = "green", "yellow", "red", "blue"
 
 
 def board(uid: str, title: str, description: str) -> Dashboard:
-    """Return an empty dashboard with the house's settings."""
+    """Return an empty dashboard with the house's settings, on which each deployment draws a line."""
+    deployments = (
+        AnnotationQuery()
+        .name("Deployments")
+        .datasource(PROMETHEUS)
+        .enable(True)
+        .icon_color(BLUE)
+        .expr("changes(modelyard_release_since_timestamp_seconds[1m]) > 0")
+    )
     others = DashboardLink("Modelyard").type(DashboardLinkType.DASHBOARDS).tags([TAG]).as_dropdown(True)
     return (
         Dashboard(title)
@@ -56,6 +70,7 @@ def board(uid: str, title: str, description: str) -> Dashboard:
         .time("now-1h", "now")
         .timezone("browser")
         .tooltip(DashboardCursorSync.CROSSHAIR)
+        .annotation(deployments)
         .link(others.include_vars(False).keep_time(True))
     )
 

@@ -10,7 +10,7 @@ from .ledger import AppStore, Attempt, Ledger
 from .release import Release, ReleaseError
 from .textfile import Metric, publish, render, withdraw
 
-# Each is there from the first deployment on, with 0 as its start, so that its first increase is one.
+# All are there from the first deployment on, so that a query finds 0 and not nothing.
 OUTCOMES = ("served", "restored", "rolled_back", "refused", "returned", "interrupted", "removed")
 
 

@@ -108,6 +108,13 @@ def test_metrics_are_found_in_a_query(expression: str, names: set[str]) -> None:
     assert metric_names(expression) == names
 
 
+@pytest.mark.parametrize("dashboard", BUILT.values(), ids=BUILT)
+def test_each_dashboard_shows_the_deployments(dashboard: dict[str, Any]) -> None:
+    assert [(item["name"], item["datasource"]["uid"]) for item in dashboard["annotations"]["list"]] == [
+        ("Deployments", "prometheus")
+    ]
+
+
 def test_no_variable_is_left_in_a_query() -> None:
     for dashboard in BUILT.values():
         for title, expression in queries(dashboard):
