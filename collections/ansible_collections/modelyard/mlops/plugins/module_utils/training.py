@@ -116,11 +116,12 @@ class Ledger:
 
     def last(self) -> Record | None:
         """The record of the run that was started last, or None."""
-        if not os.path.isdir(self.folder):
-            return None
-        keys = [name[: -len(".json")] for name in os.listdir(self.folder) if name.endswith(".json")]
-        records = [record for record in map(self.read, keys) if record]
-        return max(records, key=lambda record: record.started, default=None)
+        return max(self._records(), key=lambda record: record.started, default=None)
+
+    def champion(self) -> Record | None:
+        """The record of the last run that made a champion, or None."""
+        promoted = [record for record in self._records() if record.result.get("promoted")]
+        return max(promoted, key=lambda record: record.started, default=None)
 
     def write(self, record: Record) -> None:
         """Keep a record, in place of a former one of the same inputs."""
@@ -129,9 +130,11 @@ class Ledger:
         if record.result.get("promoted"):
             replace_file(os.path.join(self.folder, "champion.json"), text)
 
-    def champion(self) -> Record | None:
-        """The record of the last run that made a champion, or None."""
-        return self.read("champion")
+    def _records(self) -> list[Record]:
+        if not os.path.isdir(self.folder):
+            return []
+        keys = [name[: -len(".json")] for name in os.listdir(self.folder) if name.endswith(".json")]
+        return [record for record in map(self.read, keys) if record]
 
     @contextmanager
     def locked(self) -> t.Iterator[None]:
