@@ -6,7 +6,7 @@ A run is a container that goes on by itself. Whoever asks for the same run while
 one, waits for that container, and does not start another.
 
 `<root>/<name>/<key>.json` is the record of a run, `<root>/<name>/<key>/` has its `run.log` and the folder that it
-writes its result to. `<root>/<name>/champion.json` is a copy of the last record whose model was promoted, as a forced
+writes its result to. `<root>/<name>/.champion.json` is a copy of the last record whose model was promoted, as a forced
 run with the same inputs takes the place of the record itself.
 """
 
@@ -128,7 +128,7 @@ class Ledger:
         text = json.dumps(asdict(record), indent=1) + "\n"
         replace_file(os.path.join(self.folder, record.inputs.key + ".json"), text)
         if record.result.get("promoted"):
-            replace_file(os.path.join(self.folder, "champion.json"), text)
+            replace_file(os.path.join(self.folder, ".champion.json"), text)
 
     def _records(self) -> list[Record]:
         if not os.path.isdir(self.folder):
