@@ -10,10 +10,10 @@ from typing import Any
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from . import hosts, ingress, service
+from . import deliveries, hosts, ingress, model, service
 
 FOLDER = Path(__file__).resolve().parents[1] / "roles" / "grafana" / "files" / "dashboards"
-DASHBOARDS = (service, ingress, hosts)
+DASHBOARDS = (service, model, deliveries, ingress, hosts)
 
 
 def rendered() -> dict[str, str]:
@@ -33,7 +33,7 @@ def panels(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def queries(dashboard: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Each query of a rendered dashboard as panel title and PromQL, its variables filled in with what matches all."""
+    """Each query of a rendered dashboard as title and PromQL, its variables filled in with what matches all."""
     filled_in = {f"${variable['name']}": ".*" for variable in dashboard.get("templating", {}).get("list", [])}
     for panel in panels(dashboard):
         for target in panel.get("targets", []):
@@ -41,3 +41,5 @@ def queries(dashboard: dict[str, Any]) -> Iterator[tuple[str, str]]:
             for variable, value in filled_in.items():
                 expression = expression.replace(variable, value)
             yield panel["title"], expression
+    for annotation in dashboard["annotations"]["list"]:
+        yield annotation["name"], annotation["expr"]

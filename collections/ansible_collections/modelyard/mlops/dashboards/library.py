@@ -5,10 +5,17 @@
 from __future__ import annotations
 
 from grafana_foundation_sdk.builders import common
-from grafana_foundation_sdk.builders.dashboard import Dashboard, DashboardLink, QueryVariable, ThresholdsConfig
+from grafana_foundation_sdk.builders.dashboard import (
+    AnnotationQuery,
+    Dashboard,
+    DashboardLink,
+    QueryVariable,
+    ThresholdsConfig,
+)
 from grafana_foundation_sdk.builders.heatmap import Panel as Heatmap
 from grafana_foundation_sdk.builders.prometheus import Dataquery
 from grafana_foundation_sdk.builders.stat import Panel as Stat
+from grafana_foundation_sdk.builders.table import Panel as Table
 from grafana_foundation_sdk.builders.timeseries import Panel as Timeseries
 from grafana_foundation_sdk.models.common import (
     BigValueColorMode,
@@ -23,6 +30,7 @@ from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
     DashboardLinkType,
     DataSourceRef,
+    DataTransformerConfig,
     Threshold,
     ThresholdsMode,
     VariableOption,
@@ -38,11 +46,19 @@ PROMETHEUS = DataSourceRef(type_val="prometheus", uid="prometheus")
 HEIGHT = 7
 STAT_HEIGHT = 4
 
-GREEN, YELLOW, RED = "green", "yellow", "red"
+GREEN, YELLOW, RED, BLUE = "green", "yellow", "red", "blue"
 
 
 def board(uid: str, title: str, description: str) -> Dashboard:
-    """Return an empty dashboard with the house's settings."""
+    """Return an empty dashboard with the house's settings, on which each deployment draws a line."""
+    deployments = (
+        AnnotationQuery()
+        .name("Deployments")
+        .datasource(PROMETHEUS)
+        .enable(True)
+        .icon_color(BLUE)
+        .expr("changes(modelyard_release_since_timestamp_seconds[1m]) > 0")
+    )
     others = DashboardLink("Modelyard").type(DashboardLinkType.DASHBOARDS).tags([TAG]).as_dropdown(True)
     return (
         Dashboard(title)
@@ -54,6 +70,7 @@ def board(uid: str, title: str, description: str) -> Dashboard:
         .time("now-1h", "now")
         .timezone("browser")
         .tooltip(DashboardCursorSync.CROSSHAIR)
+        .annotation(deployments)
         .link(others.include_vars(False).keep_time(True))
     )
 
@@ -145,6 +162,25 @@ def heat(title: str, description: str, unit: str, buckets: str) -> Heatmap:
         .unit(unit)
         .calculate(False)
         .with_target(query(buckets, "{{le}}").format(PromQueryFormat.HEATMAP))
+        .height(HEIGHT)
+        .span(12)
+    )
+
+
+def listing(title: str, description: str, expression: str, columns: dict[str, str]) -> Table:
+    """Return what the labels of an info metric say now, half the width; `columns` names them in their order."""
+    order = {"indexByName": {label: place for place, label in enumerate(columns)}, "renameByName": columns}
+    return (
+        Table()
+        .title(title)
+        .description(description)
+        .datasource(PROMETHEUS)
+        .unit("none")
+        .with_target(Dataquery().datasource(PROMETHEUS).expr(expression).format(PromQueryFormat.TABLE).instant())
+        .with_transformation(
+            DataTransformerConfig(id_val="filterFieldsByName", options={"include": {"names": list(columns)}})
+        )
+        .with_transformation(DataTransformerConfig(id_val="organize", options=order))
         .height(HEIGHT)
         .span(12)
     )

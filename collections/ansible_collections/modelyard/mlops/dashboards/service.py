@@ -13,11 +13,19 @@ ERRORS = f'sum(rate(request_count_total{{{APP},status=~"5.."}}[5m])) or sum(rate
 ERROR_RATIO = f"({ERRORS}) / sum(rate(request_count_total{{{APP}}}[5m]))"
 ERROR_LEVELS = ((0.01, YELLOW), (0.05, RED))
 
+# Where the alerts of the budgets fire.
+BURN_LEVELS = ((6, YELLOW), (14.4, RED))
+
 
 def latency(quantile: float) -> str:
     """Return the latency that this share of the requests stays below."""
     buckets = f"sum by (le) (rate(request_latency_seconds_bucket{{{APP}}}[5m]))"
     return f"histogram_quantile({quantile}, {buckets})"
+
+
+def burn(metric: str, objective: str, window: str) -> str:
+    """Return how many times as fast as the objective allows its budget is used up."""
+    return f"{metric}{window}{{{APP}}} / scalar(modelyard:objective:{objective})"
 
 
 def build() -> Dashboard:
@@ -133,6 +141,31 @@ def build() -> Dashboard:
                 "How many requests took how long; the darker, the more.",
                 "s",
                 f"sum by (le) (increase(request_latency_seconds_bucket{{{APP}}}[1m]))",
+            )
+        )
+        .with_row(Row("Objectives"))
+        .with_panel(
+            limited(
+                graph(
+                    "Burn rate of errors",
+                    "How many times as many requests fail as the objective allows; at 1 the budget just lasts.",
+                    "short",
+                    query(burn("app:request_errors:ratio_rate", "errors", "1h"), "{{app}} last hour"),
+                    query(burn("app:request_errors:ratio_rate", "errors", "6h"), "{{app}} last six hours"),
+                ),
+                levels(*BURN_LEVELS),
+            )
+        )
+        .with_panel(
+            limited(
+                graph(
+                    "Burn rate of slow requests",
+                    "How many times as many requests are slow as the objective allows; at 1 the budget just lasts.",
+                    "short",
+                    query(burn("app:request_slow:ratio_rate", "slow", "1h"), "{{app}} last hour"),
+                    query(burn("app:request_slow:ratio_rate", "slow", "6h"), "{{app}} last six hours"),
+                ),
+                levels(*BURN_LEVELS),
             )
         )
         .with_row(Row("Every series, whatever app is chosen"))

@@ -71,7 +71,13 @@ class _Task:
     changed: bool = False
     id: str = ""
     sent: int = 0
+    began: float = 0.0
     seconds: float = 0.0
+
+    @property
+    def skipped(self) -> int:
+        """The uncompressed bytes that do not travel."""
+        return max(self.image.size - sum(blob.size for blob in self.blobs if blob.digest != self.image.key), 0)
 
 
 class ActionModule(ActionBase):
@@ -107,7 +113,7 @@ class ActionModule(ActionBase):
             image_plan.refuse(look, [(task.name, task.image) for task in tasks], self._arguments["engine_socket"])
         stale = False
         for task in tasks:
-            began = time.monotonic()
+            task.began = time.monotonic()
             if stale and task.image.key not in look["present"]:
                 # What the images before it brought may be what this one stands on.
                 look, stale = self._look(tasks), False
@@ -121,7 +127,7 @@ class ActionModule(ActionBase):
             elif task.changed:
                 self._bring(task, look)
                 stale = True
-            task.seconds = time.monotonic() - began
+            task.seconds = time.monotonic() - task.began
             result["images"][task.name] = _report(task, look)
             result["changed"] = result["changed"] or task.changed
 
@@ -187,6 +193,9 @@ class ActionModule(ActionBase):
                 {"digest": blob.digest, "size": blob.size, "chunks": [chunk.id for chunk in blob.chunks]}
                 for blob in task.blobs
             ],
+            "bytes_sent": task.sent,
+            "bytes_skipped": task.skipped,
+            "seconds": time.monotonic() - task.began,
             **self._places(),
         }
 
@@ -239,7 +248,6 @@ class ActionModule(ActionBase):
 
 
 def _report(task: _Task, look: Look) -> dict[str, t.Any]:
-    raw = sum(blob.size for blob in task.blobs if blob.digest != task.image.key)
     layers = len(task.plan.layers)
     return {
         "key": task.image.key,
@@ -250,7 +258,7 @@ def _report(task: _Task, look: Look) -> dict[str, t.Any]:
         "store": (look["engine"] or {}).get("store", ""),
         "bytes_total": task.image.size,
         "bytes_sent": task.sent,
-        "bytes_skipped": max(task.image.size - raw, 0),
+        "bytes_skipped": task.skipped,
         "layers_total": len(task.image.layers),
         "layers_sent": layers,
         "layers_skipped": len(task.image.layers) - layers,

@@ -68,21 +68,41 @@ class Attempt:
     outcome: str
     reason: str = ""
 
+    @property
+    def kind(self) -> str:
+        """The outcome, told apart by what was tried: not everything that serves again is a new release."""
+        served = {"restore": "restored", "rollback": "rolled_back"}
+        return served.get(self.action, self.outcome) if self.outcome == "served" else self.outcome
+
 
 @dataclass
 class Ledger:
-    """What serves, what was taken back and must not return by itself, and the history, newest last."""
+    """What serves, what was taken back and must not return by itself, and the history, newest last.
+
+    :ivar forgotten: how many attempts have left the history, by their kind: counts must not fall when it is cut.
+    """
 
     active: Active | None = None
     held: list[int] = field(default_factory=list)
     history: list[Attempt] = field(default_factory=list)
+    forgotten: dict[str, int] = field(default_factory=dict)
 
     def add(self, attempt: Attempt) -> None:
         """Append to the history. The same attempt twice is one: a run that died may have to say it again."""
         last = self.history[-1] if self.history else None
         if last and (last.action, last.release, last.started) == (attempt.action, attempt.release, attempt.started):
             self.history.pop()
-        self.history = [*self.history, attempt][-HISTORY_LIMIT:]
+        self.history = [*self.history, attempt]
+        while len(self.history) > HISTORY_LIMIT:
+            kind = self.history.pop(0).kind
+            self.forgotten[kind] = self.forgotten.get(kind, 0) + 1
+
+    def outcomes(self) -> dict[str, int]:
+        """How many attempts there ever were, by their kind."""
+        counts = dict(self.forgotten)
+        for attempt in self.history:
+            counts[attempt.kind] = counts.get(attempt.kind, 0) + 1
+        return counts
 
     def served(self) -> list[int]:
         """The releases that have served, each once, the latest first."""
@@ -110,6 +130,8 @@ class AppStore:
             active=Active(**value["active"]) if value["active"] else None,
             held=value["held"],
             history=[Attempt(**item) for item in value["history"]],
+            # Ledgers of before 0.1.0 have none.
+            forgotten=value.get("forgotten", {}),
         )
 
     def save(self, ledger: Ledger) -> None:

@@ -6,7 +6,8 @@ A run is a container that goes on by itself. Whoever asks for the same run while
 one, waits for that container, and does not start another.
 
 `<root>/<name>/<key>.json` is the record of a run, `<root>/<name>/<key>/` has its `run.log` and the folder that it
-writes its result to.
+writes its result to. `<root>/<name>/.champion.json` is a copy of the last record whose model was promoted, as a forced
+run with the same inputs takes the place of the record itself.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
 from .container import Containers, Spec
+from .textfile import Metric, render, replace_file
 
 RUNNING = "running"
 FINISHED = "finished"
@@ -114,17 +116,25 @@ class Ledger:
 
     def last(self) -> Record | None:
         """The record of the run that was started last, or None."""
-        if not os.path.isdir(self.folder):
-            return None
-        keys = [name[: -len(".json")] for name in os.listdir(self.folder) if name.endswith(".json")]
-        records = [record for record in map(self.read, keys) if record]
-        return max(records, key=lambda record: record.started, default=None)
+        return max(self._records(), key=lambda record: record.started, default=None)
+
+    def champion(self) -> Record | None:
+        """The record of the last run that made a champion, or None."""
+        promoted = [record for record in self._records() if record.result.get("promoted")]
+        return max(promoted, key=lambda record: record.started, default=None)
 
     def write(self, record: Record) -> None:
         """Keep a record, in place of a former one of the same inputs."""
-        replace_file(
-            os.path.join(self.folder, record.inputs.key + ".json"), json.dumps(asdict(record), indent=1) + "\n"
-        )
+        text = json.dumps(asdict(record), indent=1) + "\n"
+        replace_file(os.path.join(self.folder, record.inputs.key + ".json"), text)
+        if record.result.get("promoted"):
+            replace_file(os.path.join(self.folder, ".champion.json"), text)
+
+    def _records(self) -> list[Record]:
+        if not os.path.isdir(self.folder):
+            return []
+        keys = [name[: -len(".json")] for name in os.listdir(self.folder) if name.endswith(".json")]
+        return [record for record in map(self.read, keys) if record]
 
     @contextmanager
     def locked(self) -> t.Iterator[None]:
@@ -302,45 +312,45 @@ def read_result(path: str) -> dict[str, t.Any]:
     return {**result, "model_version": str(result["model_version"])}
 
 
-def metrics(name: str, record: Record) -> str:
-    """A run that has ended, in the text format of Prometheus."""
-    values: dict[str, float] = {
-        "success": record.state == FINISHED,
-        "started_timestamp_seconds": record.started,
-        "duration_seconds": record.seconds,
-    }
-    if record.state == FINISHED:
-        values["promoted"] = record.result["promoted"]
-        if record.result["model_version"].isdecimal():
-            values["model_version"] = int(record.result["model_version"])
-    lines = []
-    for metric, value in values.items():
-        lines += [
-            f"# TYPE modelyard_training_{metric} gauge",
-            f'modelyard_training_{metric}{{training="{name}"}} {float(value)}',
+def metrics(name: str, record: Record, champion: Record | None = None) -> str:
+    """A run that has ended, and the last one that made a champion, in the text format of Prometheus."""
+    labels = {"training": name}
+    finished = record.state == FINISHED
+    figures = [
+        _figure("success", "Whether the last run ended well.", labels, finished),
+        _figure("started_timestamp_seconds", "When the last run began.", labels, record.started),
+        _figure("duration_seconds", "How long the last run took.", labels, record.seconds),
+    ]
+    if finished:
+        figures += [
+            _figure("promoted", "Whether the last run made a champion.", labels, record.result["promoted"]),
+            *_of_model("", "last run", labels, record),
         ]
-    numbers = {
-        metric: value
-        for metric, value in record.result.get("metrics", {}).items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
-    }
-    if numbers:
-        lines.append("# TYPE modelyard_training_metric gauge")
-    for metric, value in sorted(numbers.items()):
-        label = re.sub(r'[\\"\n]', "_", metric)
-        lines.append(f'modelyard_training_metric{{training="{name}",metric="{label}"}} {float(value)}')
-    return "\n".join(lines) + "\n"
+    if champion:
+        figures += [
+            _figure(
+                "champion_timestamp_seconds", "When the run began that made the champion.", labels, champion.started
+            ),
+            *_of_model("champion_", "champion", labels, champion),
+        ]
+    return render(figures)
 
 
-def replace_file(path: str, text: str, mode: int = 0o644) -> None:
-    """Write a file so that a reader sees the former or the new one, whole."""
-    new = path + ".new"
-    with open(new, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.chmod(new, mode)
-    os.replace(new, path)
+def _of_model(prefix: str, whose: str, labels: dict[str, str], record: Record) -> list[Metric]:
+    """Version and metrics of the model that a finished run has made."""
+    found = []
+    if record.result["model_version"].isdecimal():
+        version = int(record.result["model_version"])
+        found.append(_figure(prefix + "model_version", f"The version of the {whose}'s model.", labels, version))
+    numbers = Metric(f"modelyard_training_{prefix}metric", "gauge", f"What the {whose} has measured.")
+    for metric, value in sorted(record.result["metrics"].items()):
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            numbers.samples.append(({**labels, "metric": metric}, value))
+    return [*found, numbers]
+
+
+def _figure(name: str, text: str, labels: dict[str, str], value: float) -> Metric:
+    return Metric(f"modelyard_training_{name}", "gauge", text, [(labels, value)])
 
 
 def boot_time(path: str = "/proc/stat") -> float:

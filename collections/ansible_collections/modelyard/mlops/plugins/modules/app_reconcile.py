@@ -12,7 +12,8 @@ version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
 description:
   - Takes each app that M(modelyard.mlops.app_release) once deployed and that O(apps) does not name out of the ingress,
-    drains and stops it, and removes its containers, releases and secrets. Its history stays.
+    drains and stops it, and removes its containers, releases, secrets and
+    figures. Its history stays.
   - Containers without the label C(modelyard.app) are none of its business.
 attributes:
   check_mode:
@@ -72,6 +73,7 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.engine import Engi
 from ansible_collections.modelyard.mlops.plugins.module_utils.haproxy import HaproxyError, Router, Runtime, SlotMap
 from ansible_collections.modelyard.mlops.plugins.module_utils.ledger import AppStore, Lock, LockError, known_apps
 from ansible_collections.modelyard.mlops.plugins.module_utils.release import ReleaseError
+from ansible_collections.modelyard.mlops.plugins.module_utils.release_figures import withdraw_figures
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_flow import Delivery
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_gate import ask
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_slots import APP_LABEL, Slots
@@ -121,6 +123,11 @@ def main() -> None:
                 delivery.remove(options["by"], options["commit"], options["grace"], options["drain"])
             finally:
                 lock.release()
+        # Also of an app that never served: its last figure would say for ever that its deployment failed.
+        for name in [] if module.check_mode else set(known_apps()) - set(options["apps"]):
+            warning = withdraw_figures(name)
+            if warning:
+                module.warn(warning)
     except (ReleaseError, LockError, HaproxyError, EngineError, EngineUnreachable, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(

@@ -16,6 +16,7 @@ description:
     runtime map, is watched, and only then the old one is drained and stopped.
   - If it fails before the switch, the old release notices nothing. If it fails after it, the old release, which still
     runs, serves again at once. The module then fails with the reason and the container's last words.
+  - If there is a node_exporter, it shows what the ledger says.
   - Each step is journaled. A run that died is taken back or finished by the next one, of whatever kind.
   - A release that was rolled back is not deployed again until something in it changes, or O(force) is set.
 attributes:
@@ -287,6 +288,7 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.release import (
     other,
     seal,
 )
+from ansible_collections.modelyard.mlops.plugins.module_utils.release_figures import publish_figures
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_flow import Decision, Delivery, Refused, decide
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_gate import ask
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_slots import (
@@ -363,6 +365,7 @@ class App:
         self._engine = Engine()
         self._router = Router(Runtime(), SlotMap())
         self._lock = Lock(self._store)
+        self.warning = ""
         self.delivery = Delivery(
             self._store,
             Slots(self._engine, self._store.name),
@@ -384,6 +387,7 @@ class App:
             recovered = self.delivery.recover() or ""
             result = work()
         finally:
+            self.warning = publish_figures(self._store)
             self._lock.release()
         return self._with_recovery(result, recovered)
 
@@ -542,6 +546,8 @@ def main() -> None:
             result = app.run()
         finally:
             steps = app.delivery.steps
+            if app.warning:
+                module.warn(app.warning)
     except Refused as refused:
         module.fail_json(msg=str(refused), log=refused.log, steps=steps)
     except (ReleaseError, LockError, ContainerError, HaproxyError, EngineError, EngineUnreachable, OSError) as error:

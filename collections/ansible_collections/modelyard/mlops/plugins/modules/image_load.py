@@ -58,6 +58,18 @@ options:
         type: list
         elements: str
         required: true
+  bytes_sent:
+    description: The bytes that the transfer has put on the connection. For its figures, as the next two.
+    type: int
+    default: 0
+  bytes_skipped:
+    description: The uncompressed bytes that did not have to travel.
+    type: int
+    default: 0
+  seconds:
+    description: How long the transfer has taken up to now.
+    type: float
+    default: 0.0
   engine_socket:
     description: The engine's unix socket.
     type: path
@@ -108,7 +120,9 @@ id:
   type: str
 """
 
+import time
 import typing as t
+from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -117,6 +131,7 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.image_archive impo
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_key import ImageError, split_reference
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import CorruptChunk, Staging
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_target import Inspected, Target
+from ansible_collections.modelyard.mlops.plugins.module_utils.textfile import Metric, publish, render
 
 # An interrupted transfer is worth keeping for a day; then a newer commit has taken its place.
 FORGOTTEN_AFTER = 24 * 3600.0
@@ -191,6 +206,35 @@ class Loader:
         return image
 
 
+def bring(target: Target, staging: Staging, wanted: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Load an image and show what its transfer took; returns the module's answer."""
+    began = time.monotonic()
+    # Two controllers may bring the same image; the second then finds it here.
+    with staging.locked():
+        answer = Loader(target, staging, wanted).run()
+    if answer["changed"]:
+        # By repository: a tag names a commit, and each would leave figures behind.
+        repository = split_reference(wanted["name"])[0]
+        text = figures(repository, wanted, wanted["seconds"] + time.monotonic() - began)
+        answer["warning"] = publish(f"modelyard_image_{quote(repository, safe='')}", text)
+    return answer
+
+
+def figures(repository: str, wanted: dict[str, t.Any], seconds: float) -> str:
+    """What the transfer of an image took, in the text format of Prometheus."""
+    values = {
+        "bytes_sent": ("Bytes that the last transfer put on the connection.", wanted["bytes_sent"]),
+        "bytes_skipped": ("Uncompressed bytes that did not have to travel.", wanted["bytes_skipped"]),
+        "duration_seconds": ("How long the last transfer took.", round(seconds, 3)),
+        "finished_timestamp_seconds": ("When the last transfer ended.", round(time.time(), 3)),
+    }
+    labels = {"image": repository}
+    return render(
+        Metric(f"modelyard_image_transfer_{name}", "gauge", text, [(labels, value)])
+        for name, (text, value) in values.items()
+    )
+
+
 def _answer(outcome: str, chunks: t.Sequence[str] = (), reason: str = "") -> dict[str, t.Any]:
     return {"outcome": outcome, "chunks": list(chunks), "reason": reason}
 
@@ -214,6 +258,9 @@ def main() -> None:
                     "chunks": {"type": "list", "elements": "str", "required": True},
                 },
             },
+            "bytes_sent": {"type": "int", "default": 0},
+            "bytes_skipped": {"type": "int", "default": 0},
+            "seconds": {"type": "float", "default": 0.0},
             "engine_socket": {"type": "path", "default": "/var/run/docker.sock"},
             "staging": {"type": "path", "default": "/var/lib/modelyard/images/staging"},
         },
@@ -226,11 +273,12 @@ def main() -> None:
             here = target.find(module.params["key"]) is not None
             named = target.key_at(module.params["name"]) == module.params["key"]
             module.exit_json(changed=not named, **_answer("present" if here else "loaded"))
-        # Two controllers may bring the same image; the second then finds it here.
-        with staging.locked():
-            answer = Loader(target, staging, module.params).run()
+        answer = bring(target, staging, module.params)
     except (LoadFailed, ImageError, EngineError, EngineUnreachable) as error:
         module.fail_json(msg=str(error))
+    warning = answer.pop("warning", "")
+    if warning:
+        module.warn(warning)
     module.exit_json(**answer)
 
 

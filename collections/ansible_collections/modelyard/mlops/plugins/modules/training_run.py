@@ -91,7 +91,7 @@ options:
   textfile_directory:
     description:
       - Where node_exporter's textfile collector reads. If the folder exists, C(modelyard_training_NAME.prom) in it has
-        the figures of the last run.
+        the figures of the last run and of the champion.
     type: path
     default: /var/lib/modelyard/textfile
   wait:
@@ -169,6 +169,7 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.container import (
     parse_size,
 )
 from ansible_collections.modelyard.mlops.plugins.module_utils.engine import Engine, EngineError, EngineUnreachable
+from ansible_collections.modelyard.mlops.plugins.module_utils.textfile import publish
 from ansible_collections.modelyard.mlops.plugins.module_utils.training import (
     FAILED,
     FINISHED,
@@ -183,7 +184,6 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.training import (
     data_digest,
     metrics,
     reason,
-    replace_file,
 )
 
 ARGUMENTS: dict[str, t.Any] = {
@@ -217,6 +217,7 @@ class Task:
         self._limits = Limits(params["timeout"], parse_size(params["memory"]))
         self._words = command(params["args"], params["parameters"])
         self._env = {name: str(value) for name, value in params["env"].items()}
+        self.warning = ""
 
     def inputs(self, image_key: str) -> Inputs:
         """What identifies the run."""
@@ -283,10 +284,10 @@ class Task:
 
     def _publish(self, record: Record | None) -> None:
         """Have node_exporter show the last run, if there is a node_exporter."""
-        folder = self._params["textfile_directory"]
-        if record and record.state != RUNNING and os.path.isdir(folder):
+        if record and record.state != RUNNING:
             name = self._params["name"]
-            replace_file(os.path.join(folder, f"modelyard_training_{name}.prom"), metrics(name, record))
+            text = metrics(name, record, self._ledger.champion())
+            self.warning = publish(f"modelyard_training_{name}", text, self._params["textfile_directory"])
 
 
 def answer(
@@ -321,9 +322,12 @@ def main() -> None:
         task = Task(params, Engine(params["socket"]))
         if module.check_mode:
             module.exit_json(**task.preview())
-        module.exit_json(**(task.follow(params["follow"]) if params["follow"] else task.begin()))
+        result = task.follow(params["follow"]) if params["follow"] else task.begin()
     except (TrainingError, ContainerError, EngineError, EngineUnreachable) as error:
         module.fail_json(msg=f"training {params['name']}: {error}")
+    if task.warning:
+        module.warn(task.warning)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -221,9 +221,20 @@ def test_figures_are_written_only_for_a_node_exporter(host: Host) -> None:
     assert not host.textfiles.exists()
 
 
+def test_figures_are_not_written_again(host: Host) -> None:
+    host.task().begin()
+    before = (host.textfiles / "modelyard_training_iris.prom").stat()
+    host.task().begin()
+    assert (host.textfiles / "modelyard_training_iris.prom").stat() == before
+
+
+def samples(text: str) -> list[str]:
+    return [line for line in text.splitlines() if not line.startswith("#")]
+
+
 def test_figures_are_in_the_text_format() -> None:
     record = Record(FINISHED, Inputs(KEY, [], {}, ""), 100.0, 4.5, {**RESULT, "model_version": "3"})
-    assert metrics("iris", record).splitlines()[1::2] == [
+    assert samples(metrics("iris", record)) == [
         'modelyard_training_success{training="iris"} 1.0',
         'modelyard_training_started_timestamp_seconds{training="iris"} 100.0',
         'modelyard_training_duration_seconds{training="iris"} 4.5',
@@ -231,6 +242,23 @@ def test_figures_are_in_the_text_format() -> None:
         'modelyard_training_model_version{training="iris"} 3.0',
         'modelyard_training_metric{training="iris",metric="accuracy"} 0.96',
     ]
+
+
+def test_the_champion_is_the_last_that_was_promoted(host: Host) -> None:
+    host.task().begin()
+    host.result = {**RESULT, "model_version": 4, "promoted": False, "metrics": {"accuracy": 0.5}}
+    host.task(force=True).begin()
+    shown = samples((host.textfiles / "modelyard_training_iris.prom").read_text())
+    assert 'modelyard_training_model_version{training="iris"} 4.0' in shown
+    assert 'modelyard_training_champion_model_version{training="iris"} 3.0' in shown
+    assert 'modelyard_training_champion_metric{training="iris",metric="accuracy"} 0.96' in shown
+    host.state = {"Running": False, "ExitCode": 2}
+    with pytest.raises(TrainingError):
+        host.task(force=True).begin()
+    shown = samples((host.textfiles / "modelyard_training_iris.prom").read_text())
+    assert 'modelyard_training_success{training="iris"} 0.0' in shown
+    assert 'modelyard_training_champion_model_version{training="iris"} 3.0' in shown
+    assert not [line for line in shown if line.startswith("modelyard_training_metric")]
 
 
 def test_parameters_become_options() -> None:

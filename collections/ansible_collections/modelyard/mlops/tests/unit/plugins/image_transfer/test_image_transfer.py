@@ -15,7 +15,7 @@ import pytest
 from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.modelyard.mlops.plugins.action import image_transfer
-from ansible_collections.modelyard.mlops.plugins.module_utils import image_pack
+from ansible_collections.modelyard.mlops.plugins.module_utils import image_pack, textfile
 from ansible_collections.modelyard.mlops.plugins.module_utils.engine import EngineUnreachable
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import Staging
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_target import Target
@@ -40,6 +40,7 @@ class Host:
     def __init__(self, folder: Path) -> None:
         self.engine = FakeEngine()
         self.staging = folder / "host" / "staging"
+        self.textfiles = folder / "textfile"
         self.cuts: list[int] = []
         self.damages: list[int] = []
         self.puts = 0
@@ -70,11 +71,10 @@ class Host:
             return found
         self.before_load()
         target = Target(self.engine, staging.records)
-        with staging.locked():
-            try:
-                return image_load.Loader(target, staging, module_args).run()
-            except image_load.LoadFailed as error:
-                return {"failed": True, "msg": str(error)}
+        try:
+            return image_load.bring(target, staging, module_args)
+        except image_load.LoadFailed as error:
+            return {"failed": True, "msg": str(error)}
 
 
 @pytest.fixture
@@ -87,8 +87,10 @@ def controller(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Host:
-    return Host(tmp_path)
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    host = Host(tmp_path)
+    monkeypatch.setattr(textfile, "FOLDER", str(host.textfiles))
+    return host
 
 
 @pytest.fixture
@@ -124,6 +126,45 @@ def test_first_transfer_brings_all_layers(
     assert host.engine.tags == {"app:1": key}
     assert host.engine.images[key] == controller.images[key]
     assert packs(host) == []
+
+
+def figures(host: Host, name: str) -> dict[str, float]:
+    lines = (host.textfiles / f"{name}.prom").read_text().splitlines()
+    return {line.split("{")[0]: float(line.split()[-1]) for line in lines if not line.startswith("#")}
+
+
+def test_a_transfer_leaves_its_figures(controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]) -> None:
+    host.textfiles.mkdir()
+    controller.add("team/app:1", [BASE, CODE])
+    report = transfer("team/app:1")["images"]["team/app:1"]
+    shown = figures(host, "modelyard_image_team%2Fapp")
+    assert shown["modelyard_image_transfer_bytes_sent"] == report["bytes_sent"] > 0
+    assert shown["modelyard_image_transfer_bytes_skipped"] == report["bytes_skipped"]
+    assert 0 < shown["modelyard_image_transfer_duration_seconds"] <= report["seconds"] + 0.01
+    controller.add("team/app:2", [BASE, tar({"code": b"two"})])
+    report = transfer("team/app:2")["images"]["team/app:2"]
+    shown = figures(host, "modelyard_image_team%2Fapp")
+    assert shown["modelyard_image_transfer_bytes_sent"] == report["bytes_sent"]
+    assert shown["modelyard_image_transfer_bytes_skipped"] == report["bytes_skipped"]
+
+
+def test_a_run_that_transfers_nothing_leaves_the_figures_alone(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
+) -> None:
+    host.textfiles.mkdir()
+    controller.add("app:1", [BASE, CODE])
+    transfer("app:1")
+    before = (host.textfiles / "modelyard_image_app.prom").stat()
+    transfer("app:1")
+    assert (host.textfiles / "modelyard_image_app.prom").stat() == before
+
+
+def test_without_a_node_exporter_there_are_no_figures(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
+) -> None:
+    controller.add("app:1", [BASE, CODE])
+    transfer("app:1")
+    assert not host.textfiles.exists()
 
 
 def test_second_run_is_one_look(controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]) -> None:

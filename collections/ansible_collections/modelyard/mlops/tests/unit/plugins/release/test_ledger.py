@@ -41,6 +41,15 @@ def test_ledger_and_release_come_back_as_written(host: Host) -> None:
     assert host.store.release(2) == release(2)
 
 
+def test_a_ledger_of_before_there_were_counts_is_read(host: Host) -> None:
+    host.store.save(Ledger(history=[attempt(1)]))
+    path = Path(host.store.folder) / "ledger.json"
+    value = json.loads(path.read_text())
+    del value["forgotten"]
+    path.write_text(json.dumps(value))
+    assert host.store.ledger().outcomes() == {"served": 1}
+
+
 def test_damaged_ledger_is_named(host: Host) -> None:
     host.store.save(Ledger())
     path = Path(host.store.folder, "ledger.json")

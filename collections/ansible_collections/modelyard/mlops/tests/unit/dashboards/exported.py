@@ -1,0 +1,79 @@
+# Copyright: The Modelyard authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which metrics there are, derived from what exports them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ansible_collections.modelyard.mlops.plugins.module_utils.ledger import Active, Attempt, Ledger
+from ansible_collections.modelyard.mlops.plugins.module_utils.release import Release
+from ansible_collections.modelyard.mlops.plugins.module_utils.release_figures import figures as of_app
+from ansible_collections.modelyard.mlops.plugins.module_utils.training import FINISHED, Inputs, Record
+from ansible_collections.modelyard.mlops.plugins.module_utils.training import metrics as of_training
+from ansible_collections.modelyard.mlops.plugins.modules.image_load import figures as of_image
+
+COLLECTION = Path(__file__).resolve().parents[3]
+RULES = COLLECTION / "roles/prometheus/files/rules"
+APP = COLLECTION.parents[3] / "images/iris/src/iris_model/serving/metrics.py"
+
+# What node_exporter, HAProxy and Prometheus export is theirs to say.
+OTHERS = ("node_", "haproxy_", "prometheus_", "up")
+
+# Not exported by our example yet: an app that measures its drift does it under this name.
+CONTRACT = {"feature_drift_psi"}
+
+SUFFIXES = {"Counter": ("_total",), "Gauge": ("",), "Histogram": ("_bucket", "_sum", "_count")}
+_WORDS = {"and", "bool", "by", "group_left", "group_right", "ignoring", "offset", "on", "or", "unless", "without"}
+_LABELS = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)")
+
+
+def metric_names(expression: str) -> set[str]:
+    """The metrics that a query names."""
+    for nothing in (r'"(?:[^"\\]|\\.)*"', r"\{[^}]*\}", r"\[[^]]*\]", _LABELS):
+        expression = re.sub(nothing, " ", expression)
+    words = re.findall(r"(?<![\w.:])[a-zA-Z_:][\w:]*(?!\w)(?!\s*\()", expression)
+    return set(words) - _WORDS
+
+
+def rules(path: Path) -> list[dict[str, Any]]:
+    """The rules of a file."""
+    return [rule for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"] for rule in group["rules"]]
+
+
+def exported() -> set[str]:
+    """Every metric that an app, a delivery or a rule makes."""
+    recorded = {rule["record"] for path in RULES.glob("*.yml") for rule in rules(path) if "record" in rule}
+    variables = yaml.safe_load((COLLECTION / "roles/prometheus/vars/main.yml").read_text(encoding="utf-8"))
+    objectives = {f"modelyard:objective:{name}" for name in variables["prometheus_objectives"]}
+    return of_the_app() | figures() | recorded | objectives | CONTRACT
+
+
+def figures() -> set[str]:
+    """What deliveries, trainings and transfers leave for node_exporter."""
+    moment = "2026-01-31T10:00:00.000Z"
+    attempt = Attempt("deploy", 1, moment, moment, "", "", "served")
+    release = Release(1, "", "", {}, {}, {}, {}, "", "", moment)
+    result = {"model_version": "1", "promoted": True, "metrics": {"accuracy": 1.0}}
+    record = Record(FINISHED, Inputs("", [], {}, ""), 0.0, result=result)
+    texts = (
+        of_app("app", Ledger(Active(1, "blue", moment), [], [attempt]), release),
+        of_training("training", record, record),
+        of_image("image", {"bytes_sent": 0, "bytes_skipped": 0}, 0.0),
+    )
+    return {name for text in texts for name in re.findall(r"^# TYPE (\S+)", text, flags=re.MULTILINE)}
+
+
+def of_the_app() -> set[str]:
+    """What our model service counts and times, read from its source."""
+    found = set()
+    for node in ast.walk(ast.parse(APP.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Call(func=ast.Name(id=kind), args=[ast.Constant(value=str(name)), *_]) if kind in SUFFIXES:
+                found |= {name + suffix for suffix in SUFFIXES[kind]}
+    return found
