@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import time
 from typing import TYPE_CHECKING
 
-from delivery.yard import Yard
+from delivery.yard import ROOT, Yard
 
 if TYPE_CHECKING:
     from conftest import E2EYard
@@ -71,6 +72,13 @@ def test_the_metrics_are_there(yard: E2EYard) -> None:
     assert any('endpoint="/predict"' in line and 'method="POST"' in line for line in counted)
     assert re.search(r"^in_progress(\{.*\})? \d", text, re.MULTILINE)
     assert "request_latency_seconds_bucket{" in text
+
+
+def test_the_api_exports_what_dashboards_and_rules_expect_of_an_app(yard: E2EYard) -> None:
+    contract = ROOT / "collections/ansible_collections/modelyard/mlops/dashboards/contract.py"
+    expected = runpy.run_path(str(contract))["APP_METRICS"]
+    found = dict(re.findall(r"^# TYPE (\S+) (\S+)", yard.http("/metrics").body, re.MULTILINE))
+    assert expected.items() <= found.items()
 
 
 def test_the_run_and_the_champion_are_in_mlflow(yard: E2EYard) -> None:

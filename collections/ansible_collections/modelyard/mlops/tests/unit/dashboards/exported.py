@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ansible_collections.modelyard.mlops.dashboards.contract import APP_METRICS
 from ansible_collections.modelyard.mlops.plugins.module_utils.ledger import Active, Attempt, Ledger
 from ansible_collections.modelyard.mlops.plugins.module_utils.release import Release
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_figures import figures as of_app
@@ -20,15 +20,10 @@ from ansible_collections.modelyard.mlops.plugins.modules.image_load import figur
 
 COLLECTION = Path(__file__).resolve().parents[3]
 RULES = COLLECTION / "roles/prometheus/files/rules"
-APP = COLLECTION.parents[3] / "images/iris/src/iris_model/serving/metrics.py"
 
 # What node_exporter, HAProxy and Prometheus export is theirs to say.
 OTHERS = ("node_", "haproxy_", "prometheus_", "up")
 
-# Not exported by our example yet: an app that measures its drift does it under this name.
-CONTRACT = {"feature_drift_psi"}
-
-SUFFIXES = {"Counter": ("_total",), "Gauge": ("",), "Histogram": ("_bucket", "_sum", "_count")}
 _WORDS = {"and", "bool", "by", "group_left", "group_right", "ignoring", "offset", "on", "or", "unless", "without"}
 _LABELS = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)")
 
@@ -51,7 +46,7 @@ def exported() -> set[str]:
     recorded = {rule["record"] for path in RULES.glob("*.yml") for rule in rules(path) if "record" in rule}
     variables = yaml.safe_load((COLLECTION / "roles/prometheus/vars/main.yml").read_text(encoding="utf-8"))
     objectives = {f"modelyard:objective:{name}" for name in variables["prometheus_objectives"]}
-    return of_the_app() | figures() | recorded | objectives | CONTRACT
+    return of_an_app() | figures() | recorded | objectives
 
 
 def figures() -> set[str]:
@@ -69,11 +64,7 @@ def figures() -> set[str]:
     return {name for text in texts for name in re.findall(r"^# TYPE (\S+)", text, flags=re.MULTILINE)}
 
 
-def of_the_app() -> set[str]:
-    """What our model service counts and times, read from its source."""
-    found = set()
-    for node in ast.walk(ast.parse(APP.read_text(encoding="utf-8"))):
-        match node:
-            case ast.Call(func=ast.Name(id=kind), args=[ast.Constant(value=str(name)), *_]) if kind in SUFFIXES:
-                found |= {name + suffix for suffix in SUFFIXES[kind]}
-    return found
+def of_an_app() -> set[str]:
+    """The time series of what an app is expected to export."""
+    suffixes = {"histogram": ("_bucket", "_sum", "_count")}
+    return {name + suffix for name, kind in APP_METRICS.items() for suffix in suffixes.get(kind, ("",))}
