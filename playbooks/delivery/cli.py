@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -39,7 +38,6 @@ def up(run: Run, yard: Yard, arguments: list[str]) -> None:
     with run.phase("machine"):
         preflight.check(yard.root, rehearsed=yard.rehearsed)
         engine.ensure(run, yard.state)
-        _join_docker_group()
     deliver(run, yard, arguments)
 
 
@@ -253,11 +251,3 @@ def _api_address(yard: Yard) -> str:
         return str(host["__ansible_unsafe"] if isinstance(host, dict) else host)
     except (ValueError, LookupError) as error:
         raise DeliveryError(f"no host of group `app` in {yard.inventory}: {done.stderr.strip()[-500:]}") from error
-
-
-def _join_docker_group() -> None:
-    """Go on as a member of the group `docker`, where the engine was just installed for a user who is not root."""
-    if os.geteuid() == 0 or os.access("/var/run/docker.sock", os.W_OK):
-        return
-    subprocess.run(["sudo", "-n", "usermod", "-aG", "docker", os.environ["USER"]], check=True)
-    os.execvp("sg", ["sg", "docker", "-c", shlex.join([sys.executable, "-m", "delivery", *sys.argv[1:]])])

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
+import shlex
 import shutil
-import signal
 import subprocess
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from .errors import DeliveryError
@@ -16,39 +19,31 @@ from .run import Run
 
 # Debian's own engine: it needs no further package source, and the rehearsal needs no newer one.
 PACKAGES = ("docker.io", "iptables")
+# Set for the one new start that a new group needs.
+REGROUPED = "MODELYARD_REGROUPED"
 QUIET = ("--quiet", "--no-install-recommends")
 
 
 def ensure(run: Run, state: Path) -> None:
-    """Install and start an engine where none answers. What was started is noted in `state`, for `stop`.
+    """Have an engine that this user may use: install and start one where none answers, join its group if need be.
+
+    What was started is noted beside `state`, for `stop`.
 
     :raises DeliveryError: the engine does not come up; the message names its log.
     """
     if answers():
         return
-    if not shutil.which("dockerd", path=os.environ["PATH"] + ":/usr/sbin:/sbin"):
-        run.say("  no Docker engine here: installing Debian's")
-        run.command([*_sudo(), "apt-get", "update", "--quiet"])
-        run.command(
-            [*_sudo(), "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes", *QUIET, *PACKAGES]
-        )
-    if Path("/run/systemd/system").is_dir():
-        run.command([*_sudo(), "systemctl", "enable", "--now", "docker"])
-        log = "journalctl -u docker"
-    else:
-        log = str(_start_daemon(state))
-    deadline = time.monotonic() + 60
-    while not answers():
-        if time.monotonic() > deadline:
-            raise DeliveryError(f"the Docker engine does not answer after 60 s: see {log}")
-        time.sleep(0.5)
+    if not answers(_sudo()):
+        _install_and_start(run, state)
+    if not answers():
+        _go_on_in_group()
 
 
-def answers() -> bool:
+def answers(sudo: Sequence[str] = ()) -> bool:
     """Say whether an engine answers the client on PATH."""
     if not shutil.which("docker"):
         return False
-    return subprocess.run(["docker", "version"], capture_output=True).returncode == 0
+    return subprocess.run([*sudo, "docker", "version"], capture_output=True).returncode == 0
 
 
 def stop(state: Path) -> bool:
@@ -58,13 +53,9 @@ def stop(state: Path) -> bool:
         return False
     if subprocess.run(["docker", "ps", "--quiet"], capture_output=True, text=True).stdout.strip():
         return False
-    try:
-        os.kill(int(pid_file.read_text()), signal.SIGTERM)
-    except (ProcessLookupError, PermissionError, ValueError):
-        return False
-    finally:
-        pid_file.unlink()
-    return True
+    pid = pid_file.read_text().strip()
+    pid_file.unlink()
+    return subprocess.run([*_sudo(), "kill", pid], capture_output=True).returncode == 0
 
 
 def builder() -> tuple[str, dict[str, str]]:
@@ -86,6 +77,40 @@ def builder() -> tuple[str, dict[str, str]]:
     raise DeliveryError(
         "no Docker client with BuildKit here: install docker-buildx, docker-buildx-plugin or docker-cli"
     )
+
+
+def _install_and_start(run: Run, state: Path) -> None:
+    if not shutil.which("dockerd", path=os.environ["PATH"] + ":/usr/sbin:/sbin"):
+        run.say("  no Docker engine here: installing Debian's")
+        run.command([*_sudo(), "apt-get", "update", "--quiet"])
+        run.command(
+            [*_sudo(), "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes", *QUIET, *PACKAGES]
+        )
+    if Path("/run/systemd/system").is_dir():
+        run.command([*_sudo(), "systemctl", "enable", "--now", "docker"])
+        log = "journalctl -u docker"
+    else:
+        log = str(_start_daemon(state))
+    deadline = time.monotonic() + 60
+    while not answers(_sudo()):
+        if time.monotonic() > deadline:
+            raise DeliveryError(f"the Docker engine does not answer after 60 s: see {log}")
+        time.sleep(0.5)
+
+
+def _go_on_in_group() -> None:
+    """Start this very command again as a member of the group that may use the engine.
+
+    :raises DeliveryError: that was done already, and did not help.
+    """
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    if os.environ.get(REGROUPED):
+        raise DeliveryError(
+            f"the Docker engine refuses {user}: join its group (usermod -aG docker {user}), then log in"
+        )
+    subprocess.run([*_sudo(), "usermod", "--append", "--groups", "docker", user], check=True)
+    os.environ[REGROUPED] = "1"
+    os.execvp("sg", ["sg", "docker", "-c", shlex.join([sys.executable, *sys.orig_argv[1:]])])
 
 
 def _start_daemon(state: Path) -> Path:

@@ -19,6 +19,8 @@ from .yard import Yard
 _RECAP = re.compile(r"^(?P<host>\S+)\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+)\s+unreachable=(?P<unreachable>\d+)"
                     r"\s+failed=(?P<failed>\d+)")  # fmt: skip
 _HEADLINE = re.compile(r"^(?:PLAY|TASK|RUNNING HANDLER) \[(?P<name>[^\]]+)\]")
+# What image_transfer and training_run print while they work.
+_STEP = re.compile(r"\S+: \S+: [\d.]+ \S+ of [\d.]+ |\[\S+\] training ")
 
 
 # Where Grafana is installed from; without it, a rehearsal prepares all but the server.
@@ -70,7 +72,7 @@ def play(
     :raises DeliveryError: a task failed; the message carries the last lines.
     """
     argv = command(yard, playbook, arguments)
-    _, lines = run.command(argv, env=environment(yard, cloud), cwd=yard.root, status=headline)
+    _, lines = run.command(argv, env=environment(yard, cloud), cwd=yard.root, status=progress)
     return recap(lines)
 
 
@@ -82,10 +84,12 @@ def command(yard: Yard, playbook: str, arguments: Sequence[str] = ()) -> list[st
     return [program, "-i", str(yard.inventory), target, *secrets, *arguments]
 
 
-def headline(line: str) -> str | None:
-    """Return a play's or task's name from a line of Ansible's output, None for other lines."""
+def progress(line: str) -> str | None:
+    """Return what a line of Ansible's output says of where it is: a play, a task, or how far a long task got."""
     found = _HEADLINE.match(line)
-    return found["name"] if found else None
+    if found:
+        return found["name"]
+    return line if _STEP.match(line) else None
 
 
 def recap(lines: Sequence[str]) -> dict[str, Recap]:

@@ -68,8 +68,19 @@ def test_the_recap_of_a_playbook_is_read() -> None:
         "yard-2                     : ok=40   changed=0    unreachable=0    failed=0    skipped=9    rescued=0 ",
     ]
     assert site.recap(lines) == {"yard-1": site.Recap(42, 3), "yard-2": site.Recap(40, 0)}
-    assert site.headline(lines[0]) == "docker : Install"
-    assert site.headline(lines[1]) is None
+    assert site.progress(lines[0]) == "docker : Install"
+    assert site.progress(lines[1]) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "yard-1: modelyard/mlflow:36ae29f24568: 5.6 MB of 103.5 MB, 17.9 MB/s, 5 s left",
+        "[yard-1] training iris: 10 s: training on 117 rows of scikit-learn, 33 held out",
+    ],
+)
+def test_a_long_task_shows_how_far_it_got(line: str) -> None:
+    assert site.progress(line) == line
 
 
 def _wheel(path: Path, version: str) -> Path:
