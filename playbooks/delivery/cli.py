@@ -78,8 +78,10 @@ def bootstrap(run: Run, yard: Yard, arguments: list[str]) -> None:
 @verb
 def build(run: Run, yard: Yard, arguments: list[str]) -> None:
     """Build the images of this commit."""
+    tag = yard.commit()
     with run.phase("images"):
-        images.build(run, yard.root, yard.commit())
+        yard.note_tag(tag)
+        images.build(run, yard.root, tag)
 
 
 @verb
@@ -152,10 +154,9 @@ def down(run: Run, yard: Yard, arguments: list[str]) -> None:
         for name in bodies.remove(yard.name) if engine.answers() else []:
             run.say(f"  {name}: removed")
         cloud.stop(yard.state)
-        others = [path for path in yard.state.parent.iterdir() if path.is_dir() and path != yard.state]
-        if not others and engine.answers():
-            images.remove(run)
-        if not others and engine.stop(yard.state):
+        if engine.answers():
+            images.remove(run, yard.tags())
+        if not yard.others() and engine.stop(yard.state):
             run.say("  the Docker engine that `make up` started is stopped")
     shutil.rmtree(yard.state)
     print(f"{yard.name} is gone. The tools stay in .venv and .ansible: `make clean` removes them.")

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,17 +80,28 @@ def ensure_base(run: Run, root: Path) -> None:
     run.command([*sudo, root / "images/base/bootstrap", BASE])
 
 
-def remove(run: Run) -> None:
-    """Remove the images that were built here; a container that still needs one keeps it."""
-    names = [image.name for image in SHIPPED] + ["modelyard/host", "modelyard/base"]
-    for name in names:
-        listed = subprocess.run(
-            ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}", name], capture_output=True, text=True
-        )
-        if references := listed.stdout.split():
-            run.command(["docker", "rmi", *references], expect=(0, 1))
+def remove(run: Run, tags: Iterable[str]) -> None:
+    """Remove the images that were shipped under `tags`, and what they stand on once none of ours is left.
+
+    A container that still needs an image keeps it.
+    """
+    _untag(run, [f"{image.name}:{tag}" for image in SHIPPED for tag in tags])
     # Earlier builds, whose names went to later ones.
     run.command(["docker", "image", "prune", "--force", "--filter", f"label={SOURCE_LABEL}"])
+    # Another clone on this machine may stand on the same base.
+    if not any(_tagged(image) for image in SHIPPED):
+        _untag(run, [HOST, BASE])
+
+
+def _tagged(image: Image) -> bool:
+    listed = subprocess.run(["docker", "images", "--quiet", image.name], capture_output=True, text=True, check=True)
+    return bool(listed.stdout.strip())
+
+
+def _untag(run: Run, references: list[str]) -> None:
+    there = [reference for reference in references if _image_id(reference)]
+    if there:
+        run.command(["docker", "rmi", *there], expect=(0, 1))
 
 
 def source_digest(folder: Path, *parts: str) -> str:

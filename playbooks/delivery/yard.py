@@ -94,6 +94,20 @@ class Yard:
             raise DeliveryError(f"{self.root} is no git clone with a commit, and a commit is what is delivered")
         return done.stdout.strip()
 
+    def note_tag(self, tag: str) -> None:
+        """Remember that images were built under `tag` for this yard."""
+        self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self.state / "tags").write_text("".join(f"{known}\n" for known in sorted({*_tags(self.state), tag})))
+
+    def tags(self) -> list[str]:
+        """Return the tags of the images that were built for this yard and for no other of this clone."""
+        elsewhere = {tag for other in self.others() for tag in _tags(other)}
+        return [tag for tag in _tags(self.state) if tag not in elsewhere]
+
+    def others(self) -> list[Path]:
+        """Return the states of the other yards of this clone."""
+        return [path for path in self.state.parent.iterdir() if path != self.state and (path / "lock").exists()]
+
     @contextmanager
     def locked(self, verb: str) -> Iterator[None]:
         """Hold the yard for `verb`; the kernel lets go of the lock even when the process is killed.
@@ -113,3 +127,8 @@ class Yard:
             lock.write(f"make {verb}, process {os.getpid()}, since {time.strftime('%H:%M:%S')}\n")
             lock.flush()
             yield
+
+
+def _tags(state: Path) -> list[str]:
+    noted = state / "tags"
+    return noted.read_text().split() if noted.exists() else []

@@ -59,6 +59,16 @@ def test_a_second_run_in_the_same_yard_is_told_who_holds_it(clone: Path) -> None
             assert "make down" in (yard.state / "lock").read_text()
 
 
+def test_images_of_a_tag_are_a_yards_own_while_no_other_has_it(clone: Path) -> None:
+    one, other = (Yard.named("rehearsal", name, root=clone) for name in ("one", "other"))
+    for tag in ("aaa", "bbb", "aaa"):
+        one.note_tag(tag)
+    assert one.tags() == ["aaa", "bbb"]
+    with other.locked("up"):
+        other.note_tag("bbb")
+    assert one.tags() == ["aaa"]
+
+
 def test_a_commit_is_needed(clone: Path) -> None:
     with pytest.raises(DeliveryError, match="no git clone"):
         Yard.named("rehearsal", root=clone).commit()

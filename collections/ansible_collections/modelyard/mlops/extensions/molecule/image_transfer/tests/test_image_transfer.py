@@ -14,6 +14,7 @@ from pathlib import Path
 
 import docker
 import pytest
+import testinfra
 from testinfra.host import Host
 
 from ansible_collections.modelyard.mlops.plugins.module_utils import image_pack
@@ -24,8 +25,6 @@ SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 IMAGES = f"molecule-images-{hashlib.sha1(os.environ['MOLECULE_EPHEMERAL_DIRECTORY'].encode()).hexdigest()[:8]}/app"
 FIRST = f"{IMAGES}:one"
 STAGING = "/var/lib/modelyard/images/staging"
-# For tests that reach both hosts by themselves, or need only one.
-on_first_host = pytest.mark.testinfra_hosts("ansible://first")
 
 PLAYBOOK = """
 - hosts: {hosts}
@@ -80,6 +79,12 @@ def cache_of_the_run() -> Cache:
     return Cache(Path(os.environ["XDG_CACHE_HOME"]) / "modelyard/images", 10**9, 10**6)
 
 
+@pytest.fixture
+def first() -> Host:
+    """The first of the hosts, for tests that reach both by themselves, or need only one."""
+    return testinfra.get_host("ansible://first", ansible_inventory=os.environ["MOLECULE_INVENTORY_FILE"])
+
+
 def test_image_has_its_key_and_its_layers(host: Host) -> None:
     here = docker.from_env().images.get(FIRST).attrs
     there = inspect(host, FIRST)
@@ -94,8 +99,7 @@ def test_nothing_waits_and_no_name_of_ours_is_left(host: Host) -> None:
     assert not [name for name in names if name.startswith("modelyard-arriving")]
 
 
-@on_first_host
-def test_code_only_change(host: Host, tmp_path: Path) -> None:
+def test_code_only_change(first: Host, tmp_path: Path) -> None:
     name = f"{IMAGES}:two"
     key = build(name, f"commit {uuid.uuid4()}")
     try:
@@ -113,11 +117,10 @@ def test_code_only_change(host: Host, tmp_path: Path) -> None:
         assert 0 < report["bytes_sent"] - plan["bytes_sent"] < 200
         assert report["bytes_skipped"] > 12_000_000
         assert not again[host_name]["changed"]
-    assert inspect(host, name)["Id"] == key
+    assert inspect(first, name)["Id"] == key
 
 
-@on_first_host
-def test_cut_transfer_resumes(host: Host, tmp_path: Path) -> None:
+def test_cut_transfer_resumes(first: Host, tmp_path: Path) -> None:
     """What an interrupted run left is sent no second time: a pack with some of the chunks, cut in the middle of one."""
     name = f"{IMAGES}:three"
     key = build(name, "code", f"base {uuid.uuid4()}")
@@ -139,18 +142,17 @@ def test_cut_transfer_resumes(host: Host, tmp_path: Path) -> None:
         docker.from_env().images.remove(name)
     missing = whole["bytes_sent"] - sum(chunk.packed for chunk in base.chunks[:2])
     assert 0 < report["bytes_sent"] - missing < 1000
-    assert inspect(host, name)["Id"] == key
-    with host.sudo():
-        assert host.file(STAGING).listdir() == []
+    assert inspect(first, name)["Id"] == key
+    with first.sudo():
+        assert first.file(STAGING).listdir() == []
 
 
-@on_first_host
-def test_engine_that_is_down_is_named(host: Host, tmp_path: Path) -> None:
-    with host.sudo():
-        host.check_output("systemctl stop docker.socket docker.service")
+def test_engine_that_is_down_is_named(first: Host, tmp_path: Path) -> None:
+    with first.sudo():
+        first.check_output("systemctl stop docker.socket docker.service")
         try:
             result = run(tmp_path, "first", FIRST)["first"]
         finally:
-            host.check_output("systemctl start docker.socket docker.service")
+            first.check_output("systemctl start docker.socket docker.service")
     assert result["failed"]
     assert "Run the role modelyard.mlops.docker first" in result["msg"]
