@@ -19,6 +19,11 @@ from .run import Run
 
 # Debian's own engine: it needs no further package source, and the rehearsal needs no newer one.
 PACKAGES = ("docker.io", "iptables")
+# A killed daemon leaves these, and the next one refuses to start while any process has the number, a zombie too.
+PID_FILES = {
+    Path("/var/run/docker.pid"): "dockerd",
+    Path("/var/run/docker/containerd/containerd.pid"): "containerd",
+}
 # Set for the one new start that a new group needs.
 REGROUPED = "MODELYARD_REGROUPED"
 QUIET = ("--quiet", "--no-install-recommends")
@@ -115,6 +120,9 @@ def _go_on_in_group() -> None:
 
 def _start_daemon(state: Path) -> Path:
     """Start dockerd as a daemon of its own, where no service manager does it."""
+    for pid_file, name in PID_FILES.items():
+        if pid_file.exists() and not _runs(pid_file.read_text().strip(), name):
+            subprocess.run([*_sudo(), "rm", "--force", pid_file], check=True)
     log = state.parent / "dockerd.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -126,6 +134,15 @@ def _start_daemon(state: Path) -> Path:
         )
     (state.parent / "dockerd.pid").write_text(f"{process.pid}\n")
     return log
+
+
+def _runs(pid: str, name: str) -> bool:
+    """Say whether process `pid` is a living `name`, not a dead one that nobody reaped nor another of that number."""
+    try:
+        before, _, after = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+    except OSError:
+        return False
+    return before.partition("(")[2] == name and after.split()[0] not in "ZX"
 
 
 def _sudo() -> list[str]:

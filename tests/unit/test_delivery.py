@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -113,6 +115,17 @@ def test_no_builder_is_said_clearly(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Path, "exists", lambda self: str(self) == str(client))
     with pytest.raises(DeliveryError, match="BuildKit"):
         engine.builder()
+
+
+def test_a_dead_daemon_is_told_from_a_living_one() -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        pid = str(process.pid)
+        assert engine._runs(pid, "sleep")
+        assert not engine._runs(pid, "dockerd")
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert not engine._runs(pid, "sleep"), "it waits to be reaped"
+    assert not engine._runs(pid, "sleep")
 
 
 def test_a_network_that_is_taken_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
