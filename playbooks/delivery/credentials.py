@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from . import private
 from .errors import DeliveryError
 from .yard import Yard
 
@@ -30,14 +30,5 @@ def place(yard: Yard, environment: Mapping[str, str]) -> list[Path]:
             "each as a secret"
         )
     for name, path in files.items():
-        _write(path, environment[name].strip() + "\n")
+        private.write(path, environment[name].strip() + "\n")
     return list(files.values())
-
-
-def _write(path: Path, text: str) -> None:
-    """Replace a file as a whole, so that it is never seen half written nor readable by others."""
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    fresh.replace(path)

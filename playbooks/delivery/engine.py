@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from . import packages
 from .errors import DeliveryError
 from .run import Run
 
@@ -26,7 +27,6 @@ PID_FILES = {
 }
 # Set for the one new start that a new group needs.
 REGROUPED = "MODELYARD_REGROUPED"
-QUIET = ("--quiet", "--no-install-recommends")
 
 
 def ensure(run: Run, state: Path) -> None:
@@ -38,7 +38,7 @@ def ensure(run: Run, state: Path) -> None:
     """
     if answers():
         return
-    if not answers(_sudo()):
+    if not answers(packages.sudo()):
         _install_and_start(run, state)
     if not answers():
         _go_on_in_group()
@@ -60,7 +60,7 @@ def stop(state: Path) -> bool:
         return False
     pid = pid_file.read_text().strip()
     pid_file.unlink()
-    return subprocess.run([*_sudo(), "kill", pid], capture_output=True).returncode == 0
+    return subprocess.run([*packages.sudo(), "kill", pid], capture_output=True).returncode == 0
 
 
 def builder() -> tuple[str, dict[str, str]]:
@@ -87,17 +87,14 @@ def builder() -> tuple[str, dict[str, str]]:
 def _install_and_start(run: Run, state: Path) -> None:
     if not shutil.which("dockerd", path=os.environ["PATH"] + ":/usr/sbin:/sbin"):
         run.say("  no Docker engine here: installing Debian's")
-        run.command([*_sudo(), "apt-get", "update", "--quiet"])
-        run.command(
-            [*_sudo(), "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes", *QUIET, *PACKAGES]
-        )
+        packages.install(run, *PACKAGES)
     if Path("/run/systemd/system").is_dir():
-        run.command([*_sudo(), "systemctl", "enable", "--now", "docker"])
+        run.command([*packages.sudo(), "systemctl", "enable", "--now", "docker"])
         log = "journalctl -u docker"
     else:
         log = str(_start_daemon(state))
     deadline = time.monotonic() + 60
-    while not answers(_sudo()):
+    while not answers(packages.sudo()):
         if time.monotonic() > deadline:
             raise DeliveryError(f"the Docker engine does not answer after 60 s: see {log}")
         time.sleep(0.5)
@@ -113,7 +110,7 @@ def _go_on_in_group() -> None:
         raise DeliveryError(
             f"the Docker engine refuses {user}: join its group (usermod -aG docker {user}), then log in"
         )
-    subprocess.run([*_sudo(), "usermod", "--append", "--groups", "docker", user], check=True)
+    subprocess.run([*packages.sudo(), "usermod", "--append", "--groups", "docker", user], check=True)
     os.environ[REGROUPED] = "1"
     os.execvp("sg", ["sg", "docker", "-c", shlex.join([sys.executable, *sys.orig_argv[1:]])])
 
@@ -122,11 +119,11 @@ def _start_daemon(state: Path) -> Path:
     """Start dockerd as a daemon of its own, where no service manager does it."""
     for pid_file, name in PID_FILES.items():
         if pid_file.exists() and not _runs(pid_file.read_text().strip(), name):
-            subprocess.run([*_sudo(), "rm", "--force", pid_file], check=True)
+            subprocess.run([*packages.sudo(), "rm", "--force", pid_file], check=True)
     log = state.parent / "dockerd.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [*_sudo(), "dockerd"],
+            [*packages.sudo(), "dockerd"],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -143,7 +140,3 @@ def _runs(pid: str, name: str) -> bool:
     except OSError:
         return False
     return before.partition("(")[2] == name and after.split()[0] not in "ZX"
-
-
-def _sudo() -> list[str]:
-    return [] if os.geteuid() == 0 else ["sudo", "-n"]

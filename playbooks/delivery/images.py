@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import engine
+from . import engine, packages
 from .errors import DeliveryError
 from .run import Run
 
@@ -73,11 +73,9 @@ def ensure_base(run: Run, root: Path) -> None:
         run.command([client, "build", "--progress", "plain", "--tag", BASE, root / "images/base"], env=os.environ | env)
         return
     run.say("  no registry answers: making the base image from Debian's packages")
-    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if not shutil.which("mmdebstrap"):
-        run.command([*sudo, "apt-get", "update", "--quiet"])
-        run.command([*sudo, "apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "mmdebstrap"])
-    run.command([*sudo, root / "images/base/bootstrap", BASE])
+        packages.install(run, "mmdebstrap")
+    run.command([*packages.sudo(), root / "images/base/bootstrap", BASE])
 
 
 def remove(run: Run, tags: Iterable[str]) -> None:
