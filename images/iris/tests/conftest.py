@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests share: a small forest, its folder, and a store of MLflow's in a file."""
+"""What the tests share: a small forest, its folder, its real server, and MLflow as a file and as a real server."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +26,7 @@ from iris_model.serving import app as service
 
 OPENAPI = json.loads(Path(service.__file__).with_name("openapi.json").read_text("utf-8"))
 
+SOURCE = str(Path(__file__).resolve().parents[1] / "src")
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
@@ -133,3 +141,52 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield folder
     os.chdir(before)
     del os.environ["MLFLOW_TRACKING_URI"]
+
+
+def start(*arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+    """Start a Python program that finds the package, as the leader of a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": SOURCE, **environment},
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a program and all that it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until_it_answers(url: str, process: subprocess.Popen[bytes], seconds: float = 120) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.1)
+    end(process)
+    raise AssertionError(f"nothing answers at {url}: {process.communicate()[1].decode()}")
+
+
+@pytest.fixture
+def server(model_folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Yield the real server with two workers, ready, and its port."""
+    port = free_port()
+    process = start(
+        "-m", "iris_model", "serve", PORT=str(port), MODEL_DIR=str(model_folder), MODEL_VERSION="7", WORKERS="2"
+    )
+    try:
+        wait_until_it_answers(f"http://127.0.0.1:{port}/ready", process)
+        yield process, port
+    finally:
+        end(process)

@@ -5,14 +5,11 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
+from iris_model import cli
 from iris_model.model import Model
 from iris_model.serving.validation import MAX_BODY, MAX_ROWS
 
@@ -140,54 +138,16 @@ def test_metrics_count(client: FlaskClient) -> None:
     assert metric(after, "in_progress") == 1.0
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def environment(**more: str) -> dict[str, str]:
-    source = str(Path(__file__).resolve().parents[1] / "src")
-    return {**os.environ, "PYTHONPATH": source, **more}
-
-
-@pytest.fixture
-def server(model_folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "iris_model", "serve"],
-        env=environment(PORT=str(port), MODEL_DIR=str(model_folder), MODEL_VERSION="7", WORKERS="2"),
-        stderr=subprocess.PIPE,
-    )
-    try:
-        yield process, port
-    finally:
-        process.kill()
-        process.wait()
-
-
 def ask(connection: http.client.HTTPConnection, method: str, path: str, body: str | None = None) -> tuple[int, str]:
     connection.request(method, path, body, {"Content-Type": "application/json"})
     answer = connection.getresponse()
     return answer.status, answer.read().decode()
 
 
-def wait_until_ready(port: int) -> None:
-    for _ in range(300):
-        try:
-            if ask(http.client.HTTPConnection("127.0.0.1", port, timeout=5), "GET", "/ready")[0] == 200:
-                return
-        except OSError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError("the server did not become ready")
-
-
 def test_two_workers_add_up_and_sigterm_lets_what_has_begun_finish(
     server: tuple[subprocess.Popen[bytes], int],
 ) -> None:
     process, port = server
-    wait_until_ready(port)
     body = json.dumps({"features": [SETOSA]})
     for _ in range(40):  # a fresh connection each, so that both workers get some
         status, text = ask(http.client.HTTPConnection("127.0.0.1", port, timeout=5), "POST", "/predict", body)
@@ -221,13 +181,9 @@ def test_two_workers_add_up_and_sigterm_lets_what_has_begun_finish(
     assert errors.count(b"serves iris version 7") == 2
 
 
-def test_a_model_that_is_not_there_ends_the_start_with_a_message(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "iris_model", "serve"],
-        env=environment(PORT=str(free_port()), MODEL_DIR=str(tmp_path)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert f"iris-model: {tmp_path} is no model's folder" in done.stderr
+def test_a_model_that_is_not_there_ends_the_start_with_a_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path))
+    assert cli.main(["serve"]) == 1
+    assert f"iris-model: {tmp_path} is no model's folder" in capsys.readouterr().err
