@@ -132,15 +132,18 @@ def _predict(options: argparse.Namespace) -> None:
 
     uris = [*options.model_uri, *(f"runs:/{run_id}/model" for run_id in options.run_id)]
     if options.sample:
-        features = data.parse_sample(options.sample)
+        samples = data.parse_sample(options.sample)
     else:
-        features = data.load_features(options.input) if options.input else data.builtin().features
-    rows = list(prediction.predict(uris or [f"models:/{_model_name()}@champion"], features))
+        samples = data.load_samples(options.input) if options.input else data.Samples(data.builtin().features, {})
+    rows = list(prediction.predict(uris or [f"models:/{_model_name()}@champion"], samples))
     prediction.write(rows, options.output)
+    failed = [row for row in rows if row.error]
     if options.sample:
         for row in rows:
-            print(row.error or f"{row.prediction} {row.species} (probability {row.probability:.3f}, {row.model})")
-    failed = [row for row in rows if row.error]
+            if not row.error:
+                print(f"{row.prediction} {row.species} (probability {row.probability:.3f}, {row.model})")
+    else:
+        print("\n".join(prediction.summary(rows)))
     print(f"{options.output}: {len(rows) - len(failed)} predictions, {len(failed)} failed", file=sys.stderr)
     if failed:
         raise IrisError(failed[0].error)
