@@ -13,9 +13,9 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from flask.testing import FlaskClient
@@ -143,21 +143,35 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     del os.environ["MLFLOW_TRACKING_URI"]
 
 
-def start(*arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-    """Start a Python program that finds the package, as the leader of a process group of its own."""
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        env={**os.environ, "PYTHONPATH": SOURCE, **environment},
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+Start: TypeAlias = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Return what starts a Python program that finds the package; all it has started ends with the test."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def begin(*arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, *arguments],
+                env={**os.environ, "PYTHONPATH": SOURCE, **environment},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # so that it can be ended with all that it starts itself
+            )
+        )
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        end(process)
+        process.wait()
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End a program and all that it has started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def free_port() -> int:
@@ -166,7 +180,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until_it_answers(url: str, process: subprocess.Popen[bytes], seconds: float = 120) -> None:
+def wait_until_it_answers(url: str, process: subprocess.Popen[bytes], seconds: float = 180) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until and process.poll() is None:
         try:
@@ -179,14 +193,24 @@ def wait_until_it_answers(url: str, process: subprocess.Popen[bytes], seconds: f
 
 
 @pytest.fixture
-def server(model_folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Yield the real server with two workers, ready, and its port."""
+def server(model_folder: Path, start: Start) -> tuple[subprocess.Popen[bytes], int]:
+    """Return the real server with two workers, ready, and its port."""
     port = free_port()
     process = start(
         "-m", "iris_model", "serve", PORT=str(port), MODEL_DIR=str(model_folder), MODEL_VERSION="7", WORKERS="2"
     )
-    try:
-        wait_until_it_answers(f"http://127.0.0.1:{port}/ready", process)
-        yield process, port
-    finally:
-        end(process)
+    wait_until_it_answers(f"http://127.0.0.1:{port}/ready", process)
+    return process, port
+
+
+@pytest.fixture
+def tracking_server(tmp_path: Path, start: Start) -> str:
+    """Return the address of a real MLflow server with an empty store."""
+    port = free_port()
+    process = start(
+        *("-m", "mlflow", "server", "--port", str(port), "--workers", "1", "--uvicorn-opts", "--log-level=critical"),
+        *("--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db", "--artifacts-destination", str(tmp_path / "files")),
+        MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
+    )
+    wait_until_it_answers(f"http://127.0.0.1:{port}/health", process)
+    return f"http://127.0.0.1:{port}"

@@ -112,10 +112,10 @@ def _pipeline(options: argparse.Namespace) -> None:
     from iris_model import data, pipeline
 
     rule = pipeline.Rule(options.metric, options.margin, options.minimum)
-    parameters = _hyperparameters(options)
+    parameters, destination = _hyperparameters(options), pipeline.result_file()
     result = pipeline.run(data.load(_data_file(options)), parameters, _model_name(), rule)
-    if path := pipeline.result_file():
-        result.write(path)
+    if destination:
+        result.write(destination)
     print(json.dumps(asdict(result), indent=2))
 
 
