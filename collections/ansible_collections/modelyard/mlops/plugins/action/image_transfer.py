@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import typing as t
@@ -14,17 +15,16 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.modelyard.mlops.plugins.module_utils import image_codec, image_pack
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_key import Image, ImageError, split_reference
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import CorruptChunk
 from ansible_collections.modelyard.mlops.plugins.plugin_utils import image_plan
-from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_cache import Cache, CachedBlob, Chunk
-from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_plan import Look, Plan, human
-from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_source import (
-    ArchiveSource,
-    EngineSource,
-    Source,
-    export,
-)
+from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_cache import Cache, CachedBlob
+from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_plan import Look, Plan
+from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_send import Sender
+from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_source import Source, export, flowing
+from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_source_archive import ArchiveSource
+from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_source_engine import EngineSource
+from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_source_oci import OciSource
 
 ARGUMENTS = {
     "images": {
@@ -33,11 +33,15 @@ ARGUMENTS = {
         "required": True,
         "options": {
             "name": {"type": "str", "required": True},
-            "source": {"type": "str", "choices": ["docker-daemon", "docker-archive"], "default": "docker-daemon"},
+            "source": {
+                "type": "str",
+                "choices": ["docker-daemon", "docker-archive", "oci"],
+                "default": "docker-daemon",
+            },
             "reference": {"type": "str"},
             "path": {"type": "str"},
         },
-        "required_if": [("source", "docker-archive", ["path"])],
+        "required_if": [("source", "docker-archive", ["path"]), ("source", "oci", ["path"])],
     },
     "engine_socket": {"type": "path", "default": "/var/run/docker.sock"},
     "staging": {"type": "path", "default": "/var/lib/modelyard/images/staging"},
@@ -50,12 +54,6 @@ ARGUMENTS = {
 _ROUNDS = 5
 _PAUSE = 2.0
 
-# A pack is what one file transfer carries: about so many seconds' worth, so that progress shows and little time
-# goes into starting transfers.
-_PACK_SECONDS = 5.0
-_PACK_SMALLEST = 4 * 1024 * 1024
-_PACK_LARGEST = 64 * 1024 * 1024
-
 display = Display()
 
 
@@ -65,19 +63,16 @@ class _Task:
 
     name: str
     source: Source
-    image: Image
+    images: list[Image]
+    image: Image = field(init=False)
     plan: Plan = field(init=False)
-    blobs: list[CachedBlob] = field(default_factory=list)
+    blobs: list[dict[str, t.Any]] = field(default_factory=list)
     changed: bool = False
     id: str = ""
     sent: int = 0
+    skipped: int = 0
     began: float = 0.0
     seconds: float = 0.0
-
-    @property
-    def skipped(self) -> int:
-        """The uncompressed bytes that do not travel."""
-        return max(self.image.size - sum(blob.size for blob in self.blobs if blob.digest != self.image.key), 0)
 
 
 class ActionModule(ActionBase):
@@ -110,22 +105,21 @@ class ActionModule(ActionBase):
             return
         look = self._look(tasks)
         if look["engine"] or not self._task.check_mode:
-            image_plan.refuse(look, [(task.name, task.image) for task in tasks], self._arguments["engine_socket"])
+            image_plan.refuse(look, self._arguments["engine_socket"])
+        for task in tasks:
+            task.image = image_plan.for_platform(task.name, task.images, look)
         stale = False
         for task in tasks:
             task.began = time.monotonic()
             if stale and task.image.key not in look["present"]:
                 # What the images before it brought may be what this one stands on.
                 look, stale = self._look(tasks), False
-            self._prepare(task, image_plan.plan(task.name, task.image, look), look)
+            task.plan = planned = image_plan.plan(task.name, task.image, look)
             task.id = look["present"].get(task.image.key, "")
-            task.changed = task.plan.path != image_plan.PRESENT
+            task.changed = planned.path != image_plan.PRESENT
             if task.changed:
-                result["diff"]["prepared"] += image_plan.describe(task.plan, look, task.blobs)
-            if task.changed and self._task.check_mode:
-                task.sent = sum(chunk.packed for chunk in image_plan.missing_chunks(look, task.blobs))
-            elif task.changed:
-                self._bring(task, look)
+                self._preview(task, look) if self._task.check_mode else self._bring(task, look)
+                result["diff"]["prepared"] += image_plan.describe(planned, look, self._cached(planned))
                 stale = True
             task.seconds = time.monotonic() - task.began
             result["images"][task.name] = _report(task, look)
@@ -138,49 +132,91 @@ class ActionModule(ActionBase):
             split_reference(name)
             if name in tasks:
                 raise ImageError(f"images names {name} twice")
-            reference = wanted["reference"] or name
-            if wanted["source"] == "docker-daemon":
-                source: Source = EngineSource(reference, self._cache)
-            else:
-                source = ArchiveSource(self._loader.path_dwim(wanted["path"]), reference)
+            source = self._source(wanted)
             tasks[name] = _Task(name, source, source.describe())
         return list(tasks.values())
 
+    def _source(self, wanted: dict[str, t.Any]) -> Source:
+        reference = wanted["reference"] or wanted["name"]
+        if wanted["source"] == "docker-daemon":
+            return EngineSource(reference, self._cache)
+        kind = OciSource if wanted["source"] == "oci" else ArchiveSource
+        return kind(self._loader.path_dwim(wanted["path"]), reference)
+
     def _look(self, tasks: t.Sequence[_Task]) -> Look:
-        wanted = [{"name": task.name, "key": task.image.key} for task in tasks]
+        wanted = [{"name": task.name, "key": image.key} for task in tasks for image in task.images]
         return self._module("image_look", {"images": wanted, **self._places()})
 
-    def _prepare(self, task: _Task, plan: Plan, look: Look) -> None:
-        """Have in the cache what `plan` sends, and know that the host has room for it."""
-        export(task.source, self._cache, task.image, plan.blobs)
-        blobs = [self._cache.blob(digest) for digest in plan.blobs]
-        task.plan, task.blobs = plan, [blob for blob in blobs if blob is not None]
-        image_plan.refuse_too_little_space(look, task.name, task.blobs)
+    def _cached(self, plan: Plan) -> list[CachedBlob]:
+        return [blob for blob in map(self._cache.blob, plan.blobs) if blob]
+
+    def _preview(self, task: _Task, look: Look) -> None:
+        """Find out what would travel; only the export tells how well it can be compressed."""
+        export(task.source, self._cache, task.image, task.plan.blobs)
+        blobs = self._cached(task.plan)
+        if look["engine"]:
+            image_plan.refuse_too_little_space(look, task.name, image_plan.need(task.plan, look, self._cache))
+        task.sent = sum(chunk.packed for chunk in image_plan.missing_chunks(look, blobs))
+        task.skipped = image_plan.skipped(task.image, blobs)
 
     def _bring(self, task: _Task, look: Look) -> None:
-        """Send and load, again as long as sending more helps."""
+        """Send and load, again as long as that helps."""
+        image_plan.refuse_too_little_space(look, task.name, image_plan.need(task.plan, look, self._cache))
         reason = ""
         for attempt in range(_ROUNDS):
-            if attempt:
-                display.warning(f"{self._host}: {task.name}: {reason}; going on with what is missing")
-                look = self._look([task])
             try:
-                self._send(task, image_plan.missing_chunks(look, task.blobs), look["codecs"])
+                if attempt:
+                    display.warning(f"{self._host}: {task.name}: {reason}; going on with what is missing")
+                    look = self._look([task])
+                    if not look["engine"]:
+                        raise AnsibleError(look["problem"])
+                self._send(task, look)
+                answer = self._module("image_load", self._load_arguments(task))
             except AnsibleError as error:
-                reason = f"the connection failed: {error}"
+                reason = f"the connection was lost: {error}"
                 time.sleep(_PAUSE)
                 continue
-            answer = self._module("image_load", self._load_arguments(task))
+            except CorruptChunk as error:
+                reason = f"in the cache, {error}"
+                continue
             if answer["outcome"] in ("loaded", "present"):
                 task.changed, task.id = answer["changed"], answer["id"]
                 return
             reason = answer["reason"] or f"{len(answer['chunks'])} chunks are missing"
-            if answer["outcome"] == "refused":
+            if answer["outcome"] == "interrupted":
+                time.sleep(_PAUSE)
+            elif answer["outcome"] == "refused":
                 reason = f"the engine refused an archive without the lower layers ({reason})"
-                self._prepare(task, task.plan.full(reason), look)
-            elif answer["outcome"] == "corrupt" and self._cache.drop_damaged(task.blobs):
-                self._prepare(task, task.plan, look)
+                task.plan = task.plan.full(reason)
         raise ImageError(f"{task.name} did not arrive in {_ROUNDS} attempts: {reason}")
+
+    def _send(self, task: _Task, look: Look) -> None:
+        """Send what is not there, while it is still being exported."""
+        plan = task.plan
+        sender = Sender(
+            self._cache,
+            task.image.key,
+            lambda local, name: self._connection.put_file(local, f"{self._arguments['staging']}/{name}"),
+            lambda text: display.display(f"{self._host}: {task.name}: {text}"),
+            image_plan.need(plan, look, self._cache).raw,
+        )
+        with contextlib.closing(
+            flowing(lambda stored: export(task.source, self._cache, task.image, plan.blobs, stored))
+        ) as chunks:
+            try:
+                sender.send(chunks, look["staged"], look["codecs"])
+            finally:
+                task.sent += sender.sent
+        blobs = self._cached(plan)
+        task.skipped = image_plan.skipped(task.image, blobs)
+        task.blobs = [
+            {
+                "digest": blob.digest,
+                "size": blob.size,
+                "chunks": [sender.names.get(chunk.id, chunk.id) for chunk in blob.chunks],
+            }
+            for blob in blobs
+        ]
 
     def _load_arguments(self, task: _Task) -> dict[str, t.Any]:
         return {
@@ -189,51 +225,12 @@ class ActionModule(ActionBase):
             "layers": list(task.image.layers),
             "os": task.image.os,
             "architecture": task.image.architecture,
-            "blobs": [
-                {"digest": blob.digest, "size": blob.size, "chunks": [chunk.id for chunk in blob.chunks]}
-                for blob in task.blobs
-            ],
+            "blobs": task.blobs,
             "bytes_sent": task.sent,
             "bytes_skipped": task.skipped,
             "seconds": time.monotonic() - task.began,
             **self._places(),
         }
-
-    def _send(self, task: _Task, chunks: list[Chunk], codecs: t.Sequence[str]) -> None:
-        """Put `chunks` into the staging folder of the host, in packs."""
-        total = sum(image_pack.HEADER_SIZE + chunk.packed for chunk in chunks)
-        began = time.monotonic()
-        done = 0
-        limit = _PACK_SMALLEST
-        while chunks:
-            name = image_pack.pack_name(task.image.key)
-            local = self._cache.scratch(name)
-            try:
-                chunks, size = self._pack(local, chunks, codecs, limit)
-                self._connection.put_file(str(local), f"{self._arguments['staging']}/{name}")
-            finally:
-                local.unlink(missing_ok=True)
-            done += size
-            task.sent += size
-            rate = done / max(time.monotonic() - began, 0.001)
-            limit = int(min(max(rate * _PACK_SECONDS, _PACK_SMALLEST), _PACK_LARGEST))
-            left = f", {max(total - done, 0) / rate:.0f} s left" if chunks else ""
-            display.display(f"{self._host}: {task.name}: {human(done)} of {human(total)}, {human(rate)}/s{left}")
-
-    def _pack(self, path: Path, chunks: list[Chunk], codecs: t.Sequence[str], limit: int) -> tuple[list[Chunk], int]:
-        """Write chunks up to about `limit` bytes into `path`; returns the chunks which are left, and the bytes."""
-        size = 0
-        with open(path, "wb") as pack:
-            for position, chunk in enumerate(chunks):
-                if size >= limit:
-                    return chunks[position:], size
-                packed, codec = self._cache.read(chunk), chunk.codec
-                if codec not in codecs:
-                    content = image_codec.decompress(codec, packed, chunk.size)
-                    packed, codec = image_codec.compress(codecs[0], content, False), codecs[0]
-                size += pack.write(image_pack.header(chunk.id, codec, chunk.size, len(packed)))
-                size += pack.write(packed)
-        return [], size
 
     def _places(self) -> dict[str, str]:
         return {name: self._arguments[name] for name in ("engine_socket", "staging")}

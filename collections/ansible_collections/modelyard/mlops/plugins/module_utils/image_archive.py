@@ -13,6 +13,8 @@ import tarfile
 import typing as t
 from dataclasses import dataclass
 
+Read = t.Callable[[t.Sequence[str]], t.Iterable[bytes]]
+
 
 @dataclass(frozen=True)
 class Blob:
@@ -28,14 +30,14 @@ def archive(
     layers: t.Sequence[str],
     blobs: t.Iterable[Blob],
     tag: str,
-    read: t.Callable[[str], bytes],
+    read: Read,
 ) -> t.Iterator[bytes]:
     """Yield the archive of an image piece by piece.
 
     :param layers: the digests of all layers of the image, the lowest first.
     :param blobs: those layers that go into the archive.
     :param tag: the reference that the engine gives to the image when it has loaded it.
-    :param read: returns the content of a chunk.
+    :param read: yields the contents of chunks.
     """
     yield from _member(_config_name(config.digest), config, read)
     for blob in {blob.digest: blob for blob in blobs}.values():
@@ -60,10 +62,9 @@ def _layer_name(digest: str) -> str:
     return digest.split(":", 1)[1] + "/layer.tar"
 
 
-def _member(name: str, blob: Blob, read: t.Callable[[str], bytes]) -> t.Iterator[bytes]:
+def _member(name: str, blob: Blob, read: Read) -> t.Iterator[bytes]:
     yield _header(name, blob.size)
-    for chunk in blob.chunks:
-        yield read(chunk)
+    yield from read(blob.chunks)
     yield _padding(blob.size)
 
 

@@ -9,7 +9,7 @@ import json
 import os
 import typing as t
 
-from .engine import Engine, EngineError
+from .engine import Engine, EngineError, EngineUnreachable
 from .image_key import chain_ids
 
 CLASSIC = "classic"
@@ -89,15 +89,18 @@ class Target:
         """Load an archive.
 
         :raises EngineError: the engine refused it, at once or while it read.
+        :raises EngineUnreachable: the engine went away meanwhile.
         """
         headers = {"Content-Type": "application/x-tar"}
         with self._engine.raw(
             "POST", "/images/load", archive, headers=headers, timeout=_LOAD_TIMEOUT, quiet=True
         ) as response:
-            for line in response.read().splitlines():
-                message = _error(line)
-                if message:
-                    raise EngineError(response.status, message)
+            try:
+                answer = response.read()
+            except (OSError, http.client.HTTPException) as error:
+                raise EngineUnreachable(f"the engine went away during the load: {error!r}") from error
+            for message in filter(None, map(_error, answer.splitlines())):
+                raise EngineError(response.status, message)
 
     def problem(self, image: Inspected, key: str, layers: list[str], os_: str, architecture: str) -> str:
         """Why `image` is not the one with `key`; empty when it is."""

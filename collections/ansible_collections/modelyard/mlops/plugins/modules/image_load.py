@@ -102,6 +102,7 @@ outcome:
   description:
     - V(loaded), or V(present) when the image was here already.
     - V(missing) or V(corrupt) when RV(chunks) have to be sent again.
+    - V(interrupted) when the engine went away meanwhile.
     - V(refused) when the engine did not take an archive without the layers that it was believed to have.
   returned: always
   type: str
@@ -179,12 +180,14 @@ class Loader:
         config = blobs.pop(self._wanted["key"], None)
         if config is None or missing:
             return _answer("missing", chunks=missing)
-        stream = archive(config, self._wanted["layers"], blobs.values(), self._arriving, self._staging.read)
+        stream = archive(config, self._wanted["layers"], blobs.values(), self._arriving, self._staging.contents)
         try:
             self._target.load(stream)
         except CorruptChunk as error:
             # Where one is damaged others may be, and each attempt takes its time.
             return _answer("corrupt", chunks=self._staging.strike_damaged(needed), reason=str(error))
+        except EngineUnreachable as error:
+            return _answer("interrupted", reason=str(error))
         except EngineError as error:
             complete = set(self._wanted["layers"]) <= set(blobs)
             if complete or "no space left" in error.message:

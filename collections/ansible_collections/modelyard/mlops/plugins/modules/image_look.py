@@ -88,7 +88,9 @@ codecs:
   type: list
   elements: str
 space:
-  description: For C(engine) and C(staging) the folder, its free bytes and the file system (device number) it is on.
+  description:
+    - For C(staging), C(temporary) (where the engine unpacks an archive) and C(engine) (where its layers are) the
+      folder, its free bytes and the file system (device number) it is on.
   returned: always
   type: dict
 """
@@ -114,14 +116,14 @@ def look(engine: Engine, images: list[dict[str, str]], staging: Staging) -> dict
         "chains": [],
         "staged": [],
         "codecs": image_codec.available(),
-        "space": {"staging": space(staging.path), "engine": space("/var/lib")},
+        "space": {place: space(path) for place, path in places(staging, "/var/lib").items()},
     }
     try:
         target = Target(engine, staging.records)
     except (EngineError, EngineUnreachable) as error:
         return {**found, "problem": str(error)}
     found["engine"] = target.describe()
-    found["space"]["engine"] = space(target.root)
+    found["space"] = {place: space(path) for place, path in places(staging, target.root).items()}
     for key in {image["key"] for image in images}:
         here = target.find(key)
         if here:
@@ -135,6 +137,23 @@ def look(engine: Engine, images: list[dict[str, str]], staging: Staging) -> dict
 
 def _incomplete(found: dict[str, t.Any], images: list[dict[str, str]]) -> bool:
     return any(image["key"] not in found["present"] for image in images)
+
+
+def places(staging: Staging, root: str) -> dict[str, str]:
+    """Where a transfer takes space, when the engine's folder is `root`."""
+    return {"staging": staging.path, "temporary": temporary(root), "engine": root}
+
+
+def temporary(root: str, processes: str = "/proc", pid_file: str = "/var/run/docker.pid") -> str:
+    """The engine's temporary folder. It can be set for the engine's process only, whose environment root can read."""
+    try:
+        with open(pid_file, encoding="ascii") as file:
+            process = file.read().strip()
+        with open(os.path.join(processes, process, "environ"), "rb") as file:
+            variables = dict(entry.partition(b"=")[::2] for entry in file.read().split(b"\0"))
+    except OSError:
+        variables = {}
+    return os.fsdecode(variables.get(b"DOCKER_TMPDIR", b"")) or os.path.join(root, "tmp")
 
 
 def space(path: str) -> dict[str, t.Any]:

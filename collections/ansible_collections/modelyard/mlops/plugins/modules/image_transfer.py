@@ -36,15 +36,16 @@ options:
         description:
           - Where it comes from.
           - V(docker-daemon) is the controller's engine, found by the environment variable E(DOCKER_HOST) or at its
-            usual place; V(docker-archive) a file that C(docker save) wrote.
+            usual place; V(docker-archive) a file that C(docker save) wrote; V(oci) an OCI layout, as a folder or in a
+            tar, so that the controller needs no engine. Of several platforms in it, that of the host is taken.
         type: str
-        choices: [docker-daemon, docker-archive]
+        choices: [docker-daemon, docker-archive, oci]
         default: docker-daemon
       reference:
         description: What it is called at its source. The O(images[].name) when not given.
         type: str
       path:
-        description: The archive on the controller. A relative path starts at the playbook's folder.
+        description: The archive or layout on the controller. A relative path starts at the playbook's folder.
         type: str
   engine_socket:
     description: The unix socket of the host's engine.

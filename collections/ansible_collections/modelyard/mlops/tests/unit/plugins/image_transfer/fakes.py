@@ -84,6 +84,9 @@ class FakeEngine(Engine):
         if path == "/images/json":
             return [{"Id": image} for image in self.images]
         image = self._find(path)
+        if path.endswith("/history"):
+            chains = chain_ids(json.loads(self.images[image])["rootfs"]["diff_ids"])
+            return [{"Size": len(self.layers[chain])} for chain in reversed(chains)] + [{"Size": 0}]
         fields = json.loads(self.images[image])
         return {
             "Id": image,
@@ -112,7 +115,7 @@ class FakeEngine(Engine):
 
     def _find(self, path: str) -> str:
         name = path[len("/images/") :]
-        for ending in ("/json", "/get", "/tag"):
+        for ending in ("/json", "/get", "/tag", "/history"):
             name = name.removesuffix(ending)
         image = self.tags.get(name, name)
         if image not in self.images:

@@ -21,8 +21,8 @@ A, B, C = ("sha256:" + letter * 64 for letter in "abc")
 
 def test_key_is_the_digest_of_the_configuration() -> None:
     text = b'{"os": "linux", "architecture": "arm64", "rootfs": {"diff_ids": ["%s"]}}' % A.encode()
-    image = Image.from_config(text, 7)
-    assert image == Image("sha256:" + hashlib.sha256(text).hexdigest(), (A,), "linux", "arm64", 7)
+    image = Image.from_config(text, (3, 4))
+    assert image == Image("sha256:" + hashlib.sha256(text).hexdigest(), (A,), "linux", "arm64", 7, (3, 4))
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"os": "linux"}', b"\xff"])

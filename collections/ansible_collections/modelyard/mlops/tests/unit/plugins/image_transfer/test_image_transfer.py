@@ -20,7 +20,7 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.engine import Engi
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import Staging
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_target import Target
 from ansible_collections.modelyard.mlops.plugins.modules import image_load, image_look
-from ansible_collections.modelyard.mlops.plugins.plugin_utils import image_source
+from ansible_collections.modelyard.mlops.plugins.plugin_utils import image_source_engine
 from ansible_collections.modelyard.mlops.tests.unit.plugins.image_transfer.fakes import (
     CONTAINERD_STATUS,
     FakeEngine,
@@ -80,7 +80,7 @@ class Host:
 @pytest.fixture
 def controller(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     engine = FakeEngine()
-    monkeypatch.setattr(image_source, "Engine", lambda _: engine)
+    monkeypatch.setattr(image_source_engine, "Engine", lambda _: engine)
     monkeypatch.setattr(image_pack, "CHUNK_SIZE", CHUNK)
     monkeypatch.setattr(image_transfer, "_PAUSE", 0)
     return engine
@@ -267,7 +267,7 @@ def test_later_run_sends_only_the_rest(
     host.cuts[1:] = [0] * (image_transfer._ROUNDS - 1)
     failed = transfer("app:1")
     assert failed["failed"]
-    assert "5 attempts: the connection failed: cut" in failed["msg"]
+    assert "5 attempts: the connection was lost: cut" in failed["msg"]
     assert host.engine.images == {}
     report = transfer("app:1")["images"]["app:1"]
     assert 2 * CHUNK < report["bytes_sent"] < 5 * CHUNK
