@@ -126,7 +126,7 @@ def test_layer_with_another_content_is_named(cache: Cache, layout: Layout) -> No
     layout.index(layout.image(lambda layer: gzip.compress(layer + b"more")))
     source = OciSource(str(layout.path), "app:1")
     (image,) = source.describe()
-    with pytest.raises(ImageError, match="blob sha256:.* is damaged: it is sha256"):
+    with pytest.raises(ImageError, match=r"blob sha256:.* is damaged: it is sha256"):
         export(source, cache, image, image.layers)
 
 
@@ -149,8 +149,9 @@ def test_damaged_layout_is_named(cache: Cache, layout: Layout, what: str) -> Non
     else:
         (layout.path / "oci-layout").unlink()
     source = OciSource(str(layout.path), "app:1")
-    with pytest.raises(ImageError, match="damaged|version 9|no OCI layout"):
-        export(source, cache, *((image, image.layers) for image in source.describe()).__next__())
+    with pytest.raises(ImageError, match=r"damaged|version 9|no OCI layout"):
+        for image in source.describe():
+            export(source, cache, image, image.layers)
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, members, zstd, frames])
@@ -163,7 +164,7 @@ def test_what_is_cut_off_or_garbage_is_noticed(compress: Compress) -> None:
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstd])
-@pytest.mark.parametrize("piece", [1, 700, 10**7])
+@pytest.mark.parametrize("piece", [100, 700, 10**7])
 def test_little_that_becomes_much_is_handed_on_in_pieces(compress: Compress, piece: int) -> None:
     packed = compress(bytes(5_000_000))
     pieces = list(plain(packed[start : start + piece] for start in range(0, len(packed), piece)))
