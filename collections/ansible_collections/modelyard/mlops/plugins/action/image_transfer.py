@@ -48,6 +48,8 @@ ARGUMENTS = {
     "cache_path": {"type": "str", "default": ""},
     "cache_max_gib": {"type": "float", "default": 20.0},
     "cache_max_days": {"type": "float", "default": 14.0},
+    "keep": {"type": "int", "default": 3},
+    "apps": {"type": "path", "default": "/var/lib/modelyard/apps"},
 }
 
 # How often a transfer starts again by itself before it leaves the rest to the next run.
@@ -89,7 +91,9 @@ class ActionModule(ActionBase):
             int(self._arguments["cache_max_gib"] * 1024**3),
             self._arguments["cache_max_days"] * 24 * 3600,
         )
-        result.update(changed=False, images={}, diff={"prepared": ""})
+        result.update(changed=False, images={}, removed=[], diff={"prepared": ""})
+        if self._arguments["keep"] < 1:
+            return {**result, "failed": True, "msg": "keep is below 1, and at least the newest image has to stay"}
         try:
             with self._cache.in_use():
                 self._bring_all(result)
@@ -108,7 +112,7 @@ class ActionModule(ActionBase):
             image_plan.refuse(look, self._arguments["engine_socket"])
         for task in tasks:
             task.image = image_plan.for_platform(task.name, task.images, look)
-        stale = False
+        first, stale = look, False
         for task in tasks:
             task.began = time.monotonic()
             if stale and task.image.key not in look["present"]:
@@ -124,6 +128,7 @@ class ActionModule(ActionBase):
             task.seconds = time.monotonic() - task.began
             result["images"][task.name] = _report(task, look)
             result["changed"] = result["changed"] or task.changed
+        self._prune(tasks, first, result)
 
     def _tasks(self) -> list[_Task]:
         tasks: dict[str, _Task] = {}
@@ -145,7 +150,7 @@ class ActionModule(ActionBase):
 
     def _look(self, tasks: t.Sequence[_Task]) -> Look:
         wanted = [{"name": task.name, "key": image.key} for task in tasks for image in task.images]
-        return self._module("image_look", {"images": wanted, **self._places()})
+        return self._module("image_look", {"images": wanted, **self._house(), **self._places()})
 
     def _cached(self, plan: Plan) -> list[CachedBlob]:
         return [blob for blob in map(self._cache.blob, plan.blobs) if blob]
@@ -232,6 +237,20 @@ class ActionModule(ActionBase):
             **self._places(),
         }
 
+    def _prune(self, tasks: t.Sequence[_Task], look: Look, result: dict[str, t.Any]) -> None:
+        """Remove what the look has found to be needed no more."""
+        removed = look["surplus"]
+        if removed and not self._task.check_mode:
+            wanted = [{"name": task.name, "key": task.image.key} for task in tasks]
+            removed = self._module("image_prune", {"images": wanted, **self._house(), **self._places()})["removed"]
+        for image in removed:
+            result["diff"]["prepared"] += f"{image['name']} ({image['key']}): is needed no more and goes\n"
+        result["removed"] = [image["name"] for image in removed]
+        result["changed"] = result["changed"] or bool(removed)
+
+    def _house(self) -> dict[str, t.Any]:
+        return {name: self._arguments[name] for name in ("keep", "apps")}
+
     def _places(self) -> dict[str, str]:
         return {name: self._arguments[name] for name in ("engine_socket", "staging")}
 
@@ -245,7 +264,7 @@ class ActionModule(ActionBase):
 
 
 def _report(task: _Task, look: Look) -> dict[str, t.Any]:
-    layers = len(task.plan.layers)
+    sent = len(task.plan.layers)
     return {
         "key": task.image.key,
         "id": task.id,
@@ -257,8 +276,8 @@ def _report(task: _Task, look: Look) -> dict[str, t.Any]:
         "bytes_sent": task.sent,
         "bytes_skipped": task.skipped,
         "layers_total": len(task.image.layers),
-        "layers_sent": layers,
-        "layers_skipped": len(task.image.layers) - layers,
+        "layers_sent": sent,
+        "layers_skipped": len(task.image.layers) - sent,
         "seconds": round(task.seconds, 2),
     }
 

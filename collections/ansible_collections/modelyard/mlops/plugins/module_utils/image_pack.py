@@ -24,6 +24,7 @@ import uuid
 from dataclasses import dataclass
 
 from . import image_codec
+from .image_records import Records
 
 CHUNK_SIZE = 4 * 1024 * 1024
 
@@ -87,13 +88,13 @@ class Staging:
     """The folder on a target in which packs wait until their image is loaded.
 
     It belongs to the user who logs in, so that a connection without privileges can put files there. What only
-    root may write, the lock and the record of keys, lies next to it.
+    root may write, the lock and the records of images, lies next to it.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._home = os.path.dirname(path)
-        self.records = os.path.join(self._home, "keys.json")
+        self.records = Records(os.path.join(self._home, "images.json"))
         self._frames: dict[str, _Frame] = {}
 
     def prepare(self, owner: int | None) -> None:

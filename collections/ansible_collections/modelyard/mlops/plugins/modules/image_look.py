@@ -38,6 +38,14 @@ options:
     description: The folder in which chunks arrive.
     type: path
     default: /var/lib/modelyard/images/staging
+  keep:
+    description: How many images of each repository stay, as M(modelyard.mlops.image_prune) has it.
+    type: int
+    default: 3
+  apps:
+    description: The folder in which the releases of apps are recorded.
+    type: path
+    default: /var/lib/modelyard/apps
 attributes:
   check_mode:
     description: Looks, and does not make the folder.
@@ -77,6 +85,16 @@ chains:
   returned: always
   type: list
   elements: str
+blobs:
+  description: The layers whose blobs an engine with the containerd store has. Empty for other stores.
+  returned: always
+  type: list
+  elements: str
+surplus:
+  description: Name and key of the images that M(modelyard.mlops.image_prune) would remove.
+  returned: always
+  type: list
+  elements: dict
 staged:
   description: The chunks that wait from an earlier transfer.
   returned: always
@@ -102,18 +120,21 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.modelyard.mlops.plugins.module_utils import image_codec
 from ansible_collections.modelyard.mlops.plugins.module_utils.engine import Engine, EngineError, EngineUnreachable
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_house import surplus
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import Staging
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_target import Target
 
 
-def look(engine: Engine, images: list[dict[str, str]], staging: Staging) -> dict[str, t.Any]:
-    """What there is of `images`."""
+def look(engine: Engine, images: list[dict[str, str]], staging: Staging, keep: int, apps: str) -> dict[str, t.Any]:
+    """What there is of `images`, and what there is too much; see image_house for `keep` and `apps`."""
     found: dict[str, t.Any] = {
         "engine": None,
         "problem": "",
         "present": {},
         "tagged": {},
         "chains": [],
+        "blobs": [],
+        "surplus": [],
         "staged": [],
         "codecs": image_codec.available(),
         "space": {place: space(path) for place, path in places(staging, "/var/lib").items()},
@@ -131,7 +152,13 @@ def look(engine: Engine, images: list[dict[str, str]], staging: Staging) -> dict
     found["tagged"] = {image["name"]: target.key_at(image["name"]) for image in images}
     if _incomplete(found, images):
         found["chains"] = target.chains()
+        found["blobs"] = sorted(target.blobs())
         found["staged"] = sorted(staging.chunks())
+    try:
+        gone = surplus(target, [(image["name"], image["key"]) for image in images], keep, apps)
+        found["surplus"] = [{"name": record.names[-1], "key": record.key} for record in gone]
+    except (OSError, ValueError, KeyError) as error:
+        found["warning"] = f"no image is removed, since a release cannot be read: {error!r}"
     return found
 
 
@@ -186,12 +213,16 @@ def main() -> None:
             },
             "engine_socket": {"type": "path", "default": "/var/run/docker.sock"},
             "staging": {"type": "path", "default": "/var/lib/modelyard/images/staging"},
+            "keep": {"type": "int", "default": 3},
+            "apps": {"type": "path", "default": "/var/lib/modelyard/apps"},
         },
         supports_check_mode=True,
     )
     images = module.params["images"]
     staging = Staging(module.params["staging"])
-    found = look(Engine(module.params["engine_socket"]), images, staging)
+    found = look(Engine(module.params["engine_socket"]), images, staging, module.params["keep"], module.params["apps"])
+    if "warning" in found:
+        module.warn(found.pop("warning"))
     if found["engine"] and _incomplete(found, images) and not module.check_mode:
         staging.prepare(visitor())
     module.exit_json(changed=False, **found)

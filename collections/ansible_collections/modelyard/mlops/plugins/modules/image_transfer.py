@@ -17,8 +17,9 @@ description:
     C(docker save) gives.
   - A transfer that was cut goes on at the chunk where it stopped, in the same run and in a later one.
   - A host that has the image is left alone after one look at it; the image is not exported then.
-  - Engines with the classic store take archives without the layers that they have. An engine with the containerd
-    store, and Podman, get whole archives.
+  - The classic store gets an archive without the lowest layers that it has, the containerd store an OCI layout without
+    the blobs that it has. When the engine refuses that, and always with Podman, the archive is whole.
+  - Older images which were brought this way and are needed no more are removed.
 version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
 options:
@@ -67,9 +68,19 @@ options:
     description: After how many days without use something is dropped from the cache.
     type: float
     default: 14.0
+  keep:
+    description:
+      - How many images of each repository stay on the host, at least 1. M(modelyard.mlops.image_prune) says which
+        older ones go, and which stay in any case.
+    type: int
+    default: 3
+  apps:
+    description: The folder on the host in which the releases of apps are recorded.
+    type: path
+    default: /var/lib/modelyard/apps
 attributes:
   action:
-    description: The work is divided between the controller and two modules on the host.
+    description: The work is divided between the controller and modules on the host.
     support: full
   check_mode:
     description:
@@ -145,4 +156,9 @@ images:
     seconds:
       description: How long it took.
       type: float
+removed:
+  description: The names of the images that were removed, since nothing needs them any more.
+  returned: always
+  type: list
+  elements: str
 """

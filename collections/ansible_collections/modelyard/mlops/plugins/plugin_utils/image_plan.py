@@ -29,45 +29,47 @@ FULL = "full"  # all layers travel
 class Plan:
     """The way of one image to one host.
 
-    :ivar skip: how many of its layers, from the lowest up, stay at home.
+    :ivar layers: the layers that travel, each once.
     :ivar reason: why all layers travel, when they do.
     """
 
     name: str
     image: Image
     path: str
-    skip: int
+    layers: tuple[str, ...]
     reason: str = ""
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The layers that travel."""
-        return self.image.layers[self.skip :]
 
     @property
     def blobs(self) -> list[str]:
         """What the source has to export: the configuration and the layers that travel, each once."""
         if self.path in (PRESENT, TAG):
             return []
-        return list(dict.fromkeys((self.image.key, *self.layers)))
+        return [self.image.key, *self.layers]
 
     def full(self, reason: str) -> Plan:
         """The same with all layers."""
-        return Plan(self.name, self.image, FULL, 0, reason)
+        return Plan(self.name, self.image, FULL, tuple(dict.fromkeys(self.image.layers)), reason)
 
 
 def plan(name: str, image: Image, look: Look) -> Plan:
     """Decide how `image` gets to the host that was looked at."""
     if image.key in look["present"]:
         here = look["tagged"].get(name) == image.key
-        return Plan(name, image, PRESENT if here else TAG, len(image.layers))
-    empty = Plan(name, image, FULL, 0, "the host has none of its layers")
-    if look["engine"] is None:
-        return empty.full("the host has no engine yet")
-    if look["engine"]["store"] != image_target.CLASSIC:
-        return empty.full(f"an engine with the store '{look['engine']['store']}' takes only whole archives")
-    skip = shared_layers(image.layers, set(look["chains"]))
-    return Plan(name, image, THIN, skip) if skip else empty
+        return Plan(name, image, PRESENT if here else TAG, ())
+    engine = look["engine"]
+    travels = Plan(name, image, THIN, ())
+    if engine is None:
+        return travels.full("the host has no engine yet")
+    if engine["store"] == image_target.PODMAN:
+        return travels.full("Podman takes only whole archives")
+    if engine["store"] == image_target.CONTAINERD:
+        # It knows layers by their content; the classic store knows them by all that lies below, too.
+        missing = [layer for layer in image.layers if layer not in look["blobs"]]
+    else:
+        missing = list(image.layers[shared_layers(image.layers, set(look["chains"])) :])
+    if len(missing) == len(image.layers):
+        return travels.full("the host has none of its layers")
+    return Plan(name, image, THIN, tuple(dict.fromkeys(missing)))
 
 
 def refuse(look: Look, socket: str) -> None:
@@ -164,8 +166,8 @@ def describe(planned: Plan, look: Look, blobs: t.Sequence[CachedBlob]) -> str:
     if planned.reason:
         lines[0] += f", since {planned.reason}"
     known = {blob.digest: blob for blob in blobs}
-    for position, layer in enumerate(image.layers):
-        if position < planned.skip:
+    for layer in image.layers:
+        if layer not in planned.layers:
             lines.append(f"  {layer}  is there")
         else:
             lines.append(f"  {layer}  travels: {human(known[layer].size)}, compressed {human(known[layer].packed)}")

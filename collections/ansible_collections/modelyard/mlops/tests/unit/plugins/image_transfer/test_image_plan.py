@@ -24,6 +24,8 @@ def look(**changes: t.Any) -> image_plan.Look:
         "present": {},
         "tagged": {"app:1": None},
         "chains": [],
+        "blobs": [],
+        "surplus": [],
         "staged": [],
         "codecs": ["zstd"],
         "space": {
@@ -56,15 +58,22 @@ def blob(digest: str, *chunks: int) -> CachedBlob:
         (look(), image_plan.FULL, 0),
         (look(engine=None), image_plan.FULL, 0),
         (look(chains=chain_ids(LAYERS), engine=store("containerd")), image_plan.FULL, 0),
+        (look(blobs=LAYERS[:1], engine=store("containerd")), image_plan.THIN, 1),
+        (look(blobs=LAYERS[:2]), image_plan.FULL, 0),
         (look(chains=chain_ids(LAYERS), engine=store("podman")), image_plan.FULL, 0),
     ],
 )
 def test_plan(found: image_plan.Look, path: str, skip: int) -> None:
     planned = image_plan.plan("app:1", IMAGE, found)
-    assert (planned.path, planned.skip) == (path, skip)
+    assert (planned.path, planned.layers) == (path, LAYERS[skip:])
     assert bool(planned.reason) == (path == image_plan.FULL)
     sends = path in (image_plan.THIN, image_plan.FULL)
     assert planned.blobs == ([KEY, *LAYERS[skip:]] if sends else [])
+
+
+def test_containerd_store_knows_layers_wherever_they_lie() -> None:
+    planned = image_plan.plan("app:1", IMAGE, look(blobs=[LAYERS[1]], engine=store("containerd")))
+    assert (planned.path, planned.layers) == (image_plan.THIN, (LAYERS[0], LAYERS[2]))
 
 
 def test_layer_that_appears_twice_travels_once() -> None:

@@ -78,6 +78,11 @@ def layout(tmp_path: Path) -> Layout:
     return Layout(tmp_path / "layout")
 
 
+def export_all(source: OciSource, cache: Cache) -> None:
+    for image in source.describe():
+        export(source, cache, image, image.layers)
+
+
 def key(architecture: str = "amd64") -> str:
     return digest(config(LAYERS, architecture))
 
@@ -150,8 +155,7 @@ def test_damaged_layout_is_named(cache: Cache, layout: Layout, what: str) -> Non
         (layout.path / "oci-layout").unlink()
     source = OciSource(str(layout.path), "app:1")
     with pytest.raises(ImageError, match=r"damaged|version 9|no OCI layout"):
-        for image in source.describe():
-            export(source, cache, image, image.layers)
+        export_all(source, cache)
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, members, zstd, frames])

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import shutil
 import typing as t
@@ -17,13 +18,15 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.modelyard.mlops.plugins.action import image_transfer
 from ansible_collections.modelyard.mlops.plugins.module_utils import image_pack, textfile
 from ansible_collections.modelyard.mlops.plugins.module_utils.engine import EngineUnreachable
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_loader import LoadFailed
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import Staging
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_target import Target
-from ansible_collections.modelyard.mlops.plugins.modules import image_load, image_look
+from ansible_collections.modelyard.mlops.plugins.modules import image_load, image_look, image_prune
 from ansible_collections.modelyard.mlops.plugins.plugin_utils import image_source_engine
 from ansible_collections.modelyard.mlops.tests.unit.plugins.image_transfer.fakes import (
-    CONTAINERD_STATUS,
+    ContainerdEngine,
     FakeEngine,
+    digest,
     tar,
 )
 
@@ -41,6 +44,7 @@ class Host:
         self.engine = FakeEngine()
         self.staging = folder / "host" / "staging"
         self.textfiles = folder / "textfile"
+        self.apps = folder / "apps"
         self.cuts: list[int] = []
         self.damages: list[int] = []
         self.puts = 0
@@ -65,15 +69,18 @@ class Host:
         self.calls.append(name)
         staging = Staging(str(self.staging))
         if name == "image_look":
-            found = image_look.look(self.engine, module_args["images"], staging)
+            found = image_look.look(self.engine, module_args["images"], staging, module_args["keep"], str(self.apps))
             if found["engine"] and not check:
                 staging.prepare(None)
             return found
-        self.before_load()
         target = Target(self.engine, staging.records)
+        if name == "image_prune":
+            gone, _ = image_prune.prune(target, module_args["images"], module_args["keep"], str(self.apps), check)
+            return {"removed": [{"name": record.names[-1], "key": record.key} for record in gone]}
+        self.before_load()
         try:
             return image_load.bring(target, staging, module_args)
-        except image_load.LoadFailed as error:
+        except LoadFailed as error:
             return {"failed": True, "msg": str(error)}
 
 
@@ -97,10 +104,10 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 def transfer(
     controller: FakeEngine, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> t.Callable[..., Result]:
-    def run(*images: str | dict[str, str], check: bool = False) -> Result:
+    def run(*images: str | dict[str, str], check: bool = False, **more: t.Any) -> Result:
         wanted = [{"name": image} if isinstance(image, str) else image for image in images]
         task = mock.Mock(async_val=0, check_mode=check, diff=False)
-        task.args = {"images": wanted, "staging": str(host.staging), "cache_path": str(tmp_path / "cache")}
+        task.args = {"images": wanted, "staging": str(host.staging), "cache_path": str(tmp_path / "cache"), **more}
         connection = mock.Mock()
         connection.put_file = host.put_file
         loader = mock.Mock(path_dwim=str)
@@ -337,7 +344,7 @@ def test_image_that_came_out_wrong_is_removed(
     host.engine._load = wrong  # type: ignore[method-assign]
     result = transfer("app:1")
     assert result["failed"]
-    assert "wrong and was removed: key is sha256:000" in result["msg"]
+    assert "wrong and was removed: id is sha256:000" in result["msg"]
     assert (host.engine.images, host.engine.tags) == ({}, {})
 
 
@@ -376,29 +383,148 @@ def test_other_controller_was_faster(controller: FakeEngine, host: Host, transfe
     assert host.engine.tags["app:1"] == key
 
 
-def test_containerd_store_gets_whole_archives_and_is_remembered(
-    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
+@pytest.fixture
+def containerd(host: Host) -> ContainerdEngine:
+    engine = ContainerdEngine()
+    host.engine = engine
+    return engine
+
+
+def test_containerd_store_gets_the_blobs_that_it_has_not(
+    controller: FakeEngine, containerd: ContainerdEngine, transfer: t.Callable[..., Result]
 ) -> None:
-    host.engine.info["DriverStatus"] = CONTAINERD_STATUS
-    real = host.engine._load
+    top = tar({"top": b"top"})
+    controller.add("app:1", [BASE, CODE, top])
+    controller.add("app:2", [BASE, tar({"code": b"two"}), top])
+    first = transfer("app:1")["images"]["app:1"]
+    assert (first["path"], first["store"], first["layers_sent"]) == ("full", "containerd", 3)
+    assert first["id"] == containerd.tags["app:1"] != first["key"]
+    second = transfer("app:2")["images"]["app:2"]
+    assert (second["path"], second["layers_sent"]) == ("thin", 1)
+    assert not {digest(BASE), digest(top)} & containerd.archives[-1]
+    assert set(containerd.tags) == {"app:1", "app:2"}
+    assert not transfer("app:1", "app:2")["changed"]
 
-    def manifest_ids(content: bytes) -> str:
-        problem = real(content)
-        for name, image in host.engine.tags.items():
-            if not image.startswith("sha256:m"):
-                renamed = "sha256:m" + image[8:]
-                host.engine.images[renamed] = host.engine.images.pop(image)
-                host.engine.tags[name] = renamed
-        return problem
 
-    host.engine._load = manifest_ids  # type: ignore[method-assign]
+def test_blob_that_the_containerd_store_lost_makes_it_a_whole_archive(
+    controller: FakeEngine, containerd: ContainerdEngine, transfer: t.Callable[..., Result]
+) -> None:
     controller.add("app:1", [BASE, CODE])
     controller.add("app:2", [BASE, tar({"code": b"two"})])
-    first = transfer("app:1")["images"]["app:1"]
-    assert (first["path"], first["store"]) == ("full", "containerd")
-    assert first["id"].startswith("sha256:m")
-    assert transfer("app:2")["images"]["app:2"]["path"] == "full"
-    assert not transfer("app:1", "app:2")["changed"]
+    transfer("app:1")
+    del containerd.blobs[digest(BASE)]
+    report = transfer("app:2")["images"]["app:2"]
+    assert report["path"] == "full"
+    assert "no manifest of it for linux/amd64 is available" in report["reason"]
+    assert digest(BASE) in containerd.blobs
+    assert set(containerd.tags) == {"app:1", "app:2"}
+
+
+def test_another_image_of_a_containerd_store_is_removed(
+    controller: FakeEngine, containerd: ContainerdEngine, transfer: t.Callable[..., Result]
+) -> None:
+    controller.add("app:1", [BASE, CODE])
+    real = containerd._load
+
+    def wrong(content: bytes) -> str:
+        real(content)
+        ((name, image),) = containerd.tags.items()
+        containerd.tags[name] = "sha256:" + "0" * 64
+        containerd.images[containerd.tags[name]] = containerd.images.pop(image)
+        return ""
+
+    containerd._load = wrong  # type: ignore[method-assign]
+    result = transfer("app:1")
+    assert result["failed"]
+    assert "wrong and was removed: id is sha256:000" in result["msg"]
+    assert (containerd.images, containerd.tags) == ({}, {})
+
+
+def versions(controller: FakeEngine, transfer: t.Callable[..., Result], count: int, **more: t.Any) -> list[Result]:
+    """Bring app:1, app:2 and so on, one after the other."""
+    results = []
+    for number in range(1, count + 1):
+        controller.add(f"app:{number}", [BASE, tar({"code": str(number).encode()})])
+        results.append(transfer(f"app:{number}", **more))
+    return results
+
+
+def test_older_images_than_the_newest_go(controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]) -> None:
+    results = versions(controller, transfer, 4, keep=2)
+    assert [result["removed"] for result in results] == [[], [], ["app:1"], ["app:2"]]
+    assert "app:2 (sha256:" in results[3]["diff"]["prepared"]
+    assert set(host.engine.tags) == {"app:3", "app:4"}
+    assert not transfer("app:4", keep=2)["changed"]
+
+
+def test_check_mode_tells_what_would_go(controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]) -> None:
+    versions(controller, transfer, 3)
+    planned = transfer("app:3", keep=1, check=True)
+    assert (planned["changed"], planned["removed"]) == (True, ["app:1", "app:2"])
+    assert set(host.engine.tags) == {"app:1", "app:2", "app:3"}
+    controller.add("app:4", [BASE])
+    assert transfer("app:4", keep=3, check=True)["removed"] == ["app:1"]
+
+
+def test_what_is_needed_stays(controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]) -> None:
+    versions(controller, transfer, 5, keep=9)
+    host.engine.containers = [host.engine.tags["app:1"]]
+    release = host.apps / "iris" / "releases" / "7" / "release.json"
+    release.parent.mkdir(parents=True)
+    release.write_text(json.dumps({"image": "app:2", "image_key": host.engine.tags["app:2"]}))
+    assert transfer("app:3", keep=1)["removed"] == ["app:4"]
+    assert set(host.engine.tags) == {"app:1", "app:2", "app:3", "app:5"}
+
+
+def test_release_that_cannot_be_read_keeps_all(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
+) -> None:
+    versions(controller, transfer, 2)
+    release = host.apps / "iris" / "releases" / "7" / "release.json"
+    release.parent.mkdir(parents=True)
+    release.write_text("{")
+    assert transfer("app:2", keep=1)["removed"] == []
+    assert set(host.engine.tags) == {"app:1", "app:2"}
+
+
+def test_images_of_others_stay(controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]) -> None:
+    host.engine.add("theirs:1", [tar({"theirs": b"1"})])
+    key = controller.add("app:0", [tar({"app": b"0"})])
+    host.engine.add("pulled:1", [tar({"app": b"0"})])
+    assert transfer("app:0")["images"]["app:0"]["path"] == "tag"
+    versions(controller, transfer, 2)
+    host.engine.tags["mine"] = host.engine.tags["app:1"]
+    assert transfer("app:2", keep=1)["removed"] == []
+    del host.engine.tags["mine"]
+    assert transfer("app:2", keep=1)["removed"] == ["app:1"]
+    assert set(host.engine.tags) == {"theirs:1", "pulled:1", "app:0", "app:2"}
+    assert host.engine.tags["app:0"] == key
+
+
+def test_image_whose_name_moved_on_goes_too(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
+) -> None:
+    controller.add("app:dev", [BASE, CODE])
+    transfer("app:dev")
+    key = controller.add("app:dev", [BASE, tar({"code": b"two"})])
+    result = transfer("app:dev", keep=1)
+    assert result["removed"] == ["app:dev"]
+    assert (list(host.engine.images), host.engine.tags) == ([key], {"app:dev": key})
+
+
+def test_what_a_killed_load_left_is_tidied_up(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
+) -> None:
+    host.engine.add("modelyard-arriving:0123", [tar({"left": b"over"})])
+    controller.add("app:1", [BASE])
+    transfer("app:1")
+    assert set(host.engine.tags) == {"app:1"}
+
+
+def test_keep_below_one_is_refused(controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]) -> None:
+    controller.add("app:1", [BASE])
+    assert "keep is below 1" in transfer("app:1", keep=0)["msg"]
+    assert host.calls == []
 
 
 def test_archive_as_the_source(
