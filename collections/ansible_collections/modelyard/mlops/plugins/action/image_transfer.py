@@ -8,23 +8,24 @@ import contextlib
 import os
 import time
 import typing as t
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.modelyard.mlops.plugins.module_utils.image_key import Image, ImageError, split_reference
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_key import ImageError, split_reference
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import CorruptChunk
 from ansible_collections.modelyard.mlops.plugins.plugin_utils import image_plan
 from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_cache import Cache, CachedBlob
 from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_plan import Look, Plan
+from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_put import Putter
 from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_send import Sender
 from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_source import Source, export, flowing
 from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_source_archive import ArchiveSource
 from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_source_engine import EngineSource
 from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_source_oci import OciSource
+from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_task import Task, report_pulled
 
 ARGUMENTS = {
     "images": {
@@ -35,14 +36,19 @@ ARGUMENTS = {
             "name": {"type": "str", "required": True},
             "source": {
                 "type": "str",
-                "choices": ["docker-daemon", "docker-archive", "oci"],
+                "choices": ["docker-daemon", "docker-archive", "oci", "registry"],
                 "default": "docker-daemon",
             },
             "reference": {"type": "str"},
             "path": {"type": "str"},
         },
-        "required_if": [("source", "docker-archive", ["path"]), ("source", "oci", ["path"])],
+        "required_if": [
+            ("source", "docker-archive", ["path"]),
+            ("source", "oci", ["path"]),
+            ("source", "registry", ["reference"]),
+        ],
     },
+    "credentials": {"type": "dict", "default": {}, "no_log": True},
     "engine_socket": {"type": "path", "default": "/var/run/docker.sock"},
     "staging": {"type": "path", "default": "/var/lib/modelyard/images/staging"},
     "cache_path": {"type": "str", "default": ""},
@@ -59,24 +65,6 @@ _PAUSE = 2.0
 display = Display()
 
 
-@dataclass
-class _Task:
-    """One image on its way to this host."""
-
-    name: str
-    source: Source
-    images: list[Image]
-    image: Image = field(init=False)
-    plan: Plan = field(init=False)
-    blobs: list[dict[str, t.Any]] = field(default_factory=list)
-    changed: bool = False
-    id: str = ""
-    sent: int = 0
-    skipped: int = 0
-    began: float = 0.0
-    seconds: float = 0.0
-
-
 class ActionModule(ActionBase):
     """Brings images to one host. Ansible runs one of these per host, many at the same time."""
 
@@ -86,6 +74,7 @@ class ActionModule(ActionBase):
         _, self._arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)  # type: ignore[no-untyped-call]
         self._task_vars = task_vars or {}
         self._host = self._task_vars.get("inventory_hostname", "the host")
+        self._put = Putter(self._connection, self._arguments["staging"])
         self._cache = Cache(
             _cache_path(self._arguments["cache_path"]),
             int(self._arguments["cache_max_gib"] * 1024**3),
@@ -105,9 +94,13 @@ class ActionModule(ActionBase):
 
     def _bring_all(self, result: dict[str, t.Any]) -> None:
         tasks = self._tasks()
-        if not tasks:
+        for wanted in self._arguments["images"]:
+            if wanted["source"] == "registry":
+                self._pull(wanted, result)
+        wanted = self._wanted(tasks, result)
+        if not wanted:
             return
-        look = self._look(tasks)
+        look = self._look(wanted)
         if look["engine"] or not self._task.check_mode:
             image_plan.refuse(look, self._arguments["engine_socket"])
         for task in tasks:
@@ -117,7 +110,7 @@ class ActionModule(ActionBase):
             task.began = time.monotonic()
             if stale and task.image.key not in look["present"]:
                 # What the images before it brought may be what this one stands on.
-                look, stale = self._look(tasks), False
+                look, stale = self._look(wanted), False
             task.plan = planned = image_plan.plan(task.name, task.image, look)
             task.id = look["present"].get(task.image.key, "")
             task.changed = planned.path != image_plan.PRESENT
@@ -125,21 +118,22 @@ class ActionModule(ActionBase):
                 self._preview(task, look) if self._task.check_mode else self._bring(task, look)
                 result["diff"]["prepared"] += image_plan.describe(planned, look, self._cached(planned))
                 stale = True
-            task.seconds = time.monotonic() - task.began
-            result["images"][task.name] = _report(task, look)
+            result["images"][task.name] = task.report(look)
             result["changed"] = result["changed"] or task.changed
-        self._prune(tasks, first, result)
+        self._prune(first, result)
 
-    def _tasks(self) -> list[_Task]:
-        tasks: dict[str, _Task] = {}
+    def _tasks(self) -> list[Task]:
+        tasks: dict[str, Task | None] = {}
         for wanted in self._arguments["images"]:
             name = wanted["name"]
             split_reference(name)
             if name in tasks:
                 raise ImageError(f"images names {name} twice")
-            source = self._source(wanted)
-            tasks[name] = _Task(name, source, source.describe())
-        return list(tasks.values())
+            tasks[name] = None
+            if wanted["source"] != "registry":
+                source = self._source(wanted)
+                tasks[name] = Task(name, source, source.describe())
+        return [task for task in tasks.values() if task]
 
     def _source(self, wanted: dict[str, t.Any]) -> Source:
         reference = wanted["reference"] or wanted["name"]
@@ -148,14 +142,31 @@ class ActionModule(ActionBase):
         kind = OciSource if wanted["source"] == "oci" else ArchiveSource
         return kind(self._loader.path_dwim(wanted["path"]), reference)
 
-    def _look(self, tasks: t.Sequence[_Task]) -> Look:
-        wanted = [{"name": task.name, "key": image.key} for task in tasks for image in task.images]
+    def _pull(self, wanted: dict[str, t.Any], result: dict[str, t.Any]) -> None:
+        """Have the host itself pull an image."""
+        began = time.monotonic()
+        name, reference = wanted["name"], wanted["reference"]
+        credentials = self._arguments["credentials"].get(reference.partition("/")[0], {})
+        pulled = self._module("image_pull", {"name": name, "reference": reference, **credentials, **self._places()})
+        if pulled["changed"]:
+            verb = "the host pulls it" if pulled["path"] == "pull" else "is there, only its name moves"
+            result["diff"]["prepared"] += f"{name} ({reference}): {verb}\n"
+            result["changed"] = True
+        result["images"][name] = report_pulled(pulled, began)
+
+    @staticmethod
+    def _wanted(tasks: t.Sequence[Task], result: dict[str, t.Any]) -> list[dict[str, str]]:
+        """Name and key of all images, those that were pulled with them."""
+        sent = [{"name": task.name, "key": image.key} for task in tasks for image in task.images]
+        return [{"name": name, "key": report["key"]} for name, report in result["images"].items()] + sent
+
+    def _look(self, wanted: list[dict[str, str]]) -> Look:
         return self._module("image_look", {"images": wanted, **self._house(), **self._places()})
 
     def _cached(self, plan: Plan) -> list[CachedBlob]:
         return [blob for blob in map(self._cache.blob, plan.blobs) if blob]
 
-    def _preview(self, task: _Task, look: Look) -> None:
+    def _preview(self, task: Task, look: Look) -> None:
         """Find out what would travel; only the export tells how well it can be compressed."""
         export(task.source, self._cache, task.image, task.plan.blobs)
         blobs = self._cached(task.plan)
@@ -164,7 +175,7 @@ class ActionModule(ActionBase):
         task.sent = sum(chunk.packed for chunk in image_plan.missing_chunks(look, blobs))
         task.skipped = image_plan.skipped(task.image, blobs)
 
-    def _bring(self, task: _Task, look: Look) -> None:
+    def _bring(self, task: Task, look: Look) -> None:
         """Send and load, again as long as that helps."""
         image_plan.refuse_too_little_space(look, task.name, image_plan.need(task.plan, look, self._cache))
         reason = ""
@@ -172,7 +183,7 @@ class ActionModule(ActionBase):
             try:
                 if attempt:
                     display.warning(f"{self._host}: {task.name}: {reason}; going on with what is missing")
-                    look = self._look([task])
+                    look = self._look([{"name": task.name, "key": task.image.key}])
                     if not look["engine"]:
                         raise AnsibleError(look["problem"])
                 self._send(task, look)
@@ -195,13 +206,13 @@ class ActionModule(ActionBase):
                 task.plan = task.plan.full(reason)
         raise ImageError(f"{task.name} did not arrive in {_ROUNDS} attempts: {reason}")
 
-    def _send(self, task: _Task, look: Look) -> None:
+    def _send(self, task: Task, look: Look) -> None:
         """Send what is not there, while it is still being exported."""
         plan = task.plan
         sender = Sender(
             self._cache,
             task.image.key,
-            lambda local, name: self._connection.put_file(local, f"{self._arguments['staging']}/{name}"),
+            self._put,
             lambda text: display.display(f"{self._host}: {task.name}: {text}"),
             image_plan.need(plan, look, self._cache).raw,
         )
@@ -223,7 +234,7 @@ class ActionModule(ActionBase):
             for blob in blobs
         ]
 
-    def _load_arguments(self, task: _Task) -> dict[str, t.Any]:
+    def _load_arguments(self, task: Task) -> dict[str, t.Any]:
         return {
             "name": task.name,
             "key": task.image.key,
@@ -237,11 +248,11 @@ class ActionModule(ActionBase):
             **self._places(),
         }
 
-    def _prune(self, tasks: t.Sequence[_Task], look: Look, result: dict[str, t.Any]) -> None:
+    def _prune(self, look: Look, result: dict[str, t.Any]) -> None:
         """Remove what the look has found to be needed no more."""
         removed = look["surplus"]
         if removed and not self._task.check_mode:
-            wanted = [{"name": task.name, "key": task.image.key} for task in tasks]
+            wanted = [{"name": name, "key": report["key"]} for name, report in result["images"].items()]
             removed = self._module("image_prune", {"images": wanted, **self._house(), **self._places()})["removed"]
         for image in removed:
             result["diff"]["prepared"] += f"{image['name']} ({image['key']}): is needed no more and goes\n"
@@ -261,25 +272,6 @@ class ActionModule(ActionBase):
         if answer.get("failed"):
             raise ImageError(answer.get("msg") or f"the module {name} failed: {answer}")
         return answer
-
-
-def _report(task: _Task, look: Look) -> dict[str, t.Any]:
-    sent = len(task.plan.layers)
-    return {
-        "key": task.image.key,
-        "id": task.id,
-        "changed": task.changed,
-        "path": task.plan.path,
-        "reason": task.plan.reason,
-        "store": (look["engine"] or {}).get("store", ""),
-        "bytes_total": task.image.size,
-        "bytes_sent": task.sent,
-        "bytes_skipped": task.skipped,
-        "layers_total": len(task.image.layers),
-        "layers_sent": sent,
-        "layers_skipped": len(task.image.layers) - sent,
-        "seconds": round(task.seconds, 2),
-    }
 
 
 def _cache_path(given: str) -> Path:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import typing as t
@@ -90,6 +91,11 @@ class Target:
         if self.store == CONTAINERD:
             record = self.records.get(image["Id"])
             return record.key if record else None
+        return self.key_of(image)
+
+    @staticmethod
+    def key_of(image: Inspected) -> str:
+        """The key of an image of a classic store, which calls it by that."""
         return _with_algorithm(image["Id"])
 
     def chains(self) -> list[str]:
@@ -135,12 +141,24 @@ class Target:
         with self._engine.raw(
             "POST", "/images/load", archive, headers=headers, timeout=_LOAD_TIMEOUT, quiet=True
         ) as response:
-            try:
-                answer = response.read()
-            except (OSError, http.client.HTTPException) as error:
-                raise EngineUnreachable(f"the engine went away during the load: {error!r}") from error
-            for message in filter(None, map(_error, answer.splitlines())):
-                raise EngineError(response.status, message)
+            _read(response)
+
+    def pull(self, reference: str, registry: str, credentials: tuple[str, str] | None) -> None:
+        """Have the engine pull `repository@digest`, which proves the digest.
+
+        :param credentials: user and password; they travel with the request and are kept nowhere.
+        :raises EngineError: it does not get the image.
+        :raises EngineUnreachable: the engine went away meanwhile.
+        """
+        headers = {}
+        if credentials:
+            fields = {"username": credentials[0], "password": credentials[1], "serveraddress": registry}
+            headers["X-Registry-Auth"] = base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()
+        repository, _, name = reference.partition("@")
+        with self._engine.raw(
+            "POST", "/images/create", b"", headers=headers, timeout=_LOAD_TIMEOUT, fromImage=repository, tag=name
+        ) as response:
+            _read(response)
 
     def problem(self, image: Inspected, wanted: Wanted) -> str:
         """Why `image` is not the wanted one; empty when it is."""
@@ -176,10 +194,13 @@ class Target:
         :raises EngineError: the engine does not let it go; a container uses it.
         """
         names = [name for name in record.names if (self.inspect(name) or {}).get("Id") == record.id]
-        for reference in names or [record.id]:
-            self._engine.delete(f"/images/{reference}")
-        if not self.inspect(record.id):
-            self.records.forget([record.id])
+        for name in names:
+            self._engine.delete(f"/images/{name}")
+        image = self.inspect(record.id)
+        if image and not image.get("RepoTags"):
+            # It had no name any more, or a registry's digest still holds it.
+            self._engine.delete(f"/images/{record.id}")
+        self.forget_gone()
 
     def untag(self, name: str) -> None:
         """Take a name away from its image; the image goes too when that was its last name. No name, no work."""
@@ -199,6 +220,20 @@ def store(version: dict[str, t.Any], info: dict[str, t.Any]) -> str:
     return CLASSIC
 
 
+def _read(response: http.client.HTTPResponse) -> None:
+    """Read the answer to a load or a pull to its end; it says 200 before it knows.
+
+    :raises EngineError: there is an error in it.
+    :raises EngineUnreachable: it has no end.
+    """
+    try:
+        answer = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise EngineUnreachable(f"the engine went away meanwhile: {error!r}") from error
+    for message in filter(None, map(_error, answer.splitlines())):
+        raise EngineError(response.status, message)
+
+
 def _is_usable(manifest: dict[str, t.Any], wanted: Wanted) -> bool:
     platform = (manifest.get("ImageData") or {}).get("Platform") or {}
     found = (platform.get("os", wanted.os), platform.get("architecture", wanted.architecture))
@@ -214,7 +249,7 @@ def _api(version: str) -> tuple[int, ...]:
 
 
 def _error(line: bytes) -> str:
-    """The error in a line of the engine's answer to a load, which says 200 before it knows."""
+    """The error in a line of the engine's answer."""
     try:
         return str(json.loads(line).get("error") or "")
     except (ValueError, AttributeError):

@@ -39,15 +39,24 @@ options:
           - V(docker-daemon) is the controller's engine, found by the environment variable E(DOCKER_HOST) or at its
             usual place; V(docker-archive) a file that C(docker save) wrote; V(oci) an OCI layout, as a folder or in a
             tar, so that the controller needs no engine. Of several platforms in it, that of the host is taken.
+          - V(registry) is a registry from which the host itself pulls, as M(modelyard.mlops.image_pull) says.
         type: str
-        choices: [docker-daemon, docker-archive, oci]
+        choices: [docker-daemon, docker-archive, oci, registry]
         default: docker-daemon
       reference:
-        description: What it is called at its source. The O(images[].name) when not given.
+        description:
+          - What it is called at its source. The O(images[].name) when not given.
+          - For V(registry) it has to be C(registry/repository@sha256:DIGEST).
         type: str
       path:
         description: The archive or layout on the controller. A relative path starts at the playbook's folder.
         type: str
+  credentials:
+    description:
+      - For each registry, as the references name it, a dictionary with C(username) and C(password).
+      - They go to the host's engine with the request to pull, and no file keeps them.
+    type: dict
+    default: {}
   engine_socket:
     description: The unix socket of the host's engine.
     type: path
@@ -127,7 +136,8 @@ images:
       type: bool
     path:
       description:
-        - V(present), V(tag) (only the name moved), V(thin) (only upper layers travelled) or V(full).
+        - V(present), V(tag) (only the name moved), V(thin) (only layers that were missing travelled), V(full), or
+          V(pull) (the host pulled it).
       type: str
     reason:
       description: Why all layers travelled, when they did.
