@@ -88,7 +88,7 @@ class ActionModule(ActionBase):
                 self._bring_all(result)
         except ImageError as error:
             result.update(failed=True, msg=str(error))
-        if result["diff"]["prepared"]:
+        if result["changed"] or result.get("failed"):
             self._cache.sweep()
         return result
 
@@ -186,6 +186,8 @@ class ActionModule(ActionBase):
                     look = self._look([{"name": task.name, "key": task.image.key}])
                     if not look["engine"]:
                         raise AnsibleError(look["problem"])
+                    # A full disk looks like a lost connection.
+                    image_plan.refuse_too_little_space(look, task.name, image_plan.need(task.plan, look, self._cache))
                 self._send(task, look)
                 answer = self._module("image_load", self._load_arguments(task))
             except AnsibleError as error:

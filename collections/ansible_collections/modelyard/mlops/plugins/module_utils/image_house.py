@@ -14,7 +14,7 @@ import json
 import os
 import typing as t
 
-from .image_key import split_reference
+from .image_key import familiar, split_reference
 from .image_records import Record
 from .image_target import Target
 
@@ -55,4 +55,4 @@ def surplus(target: Target, wanted: t.Sequence[tuple[str, str]], keep: int, apps
 
 
 def _foreign_names(record: Record, image: dict[str, t.Any]) -> set[str]:
-    return set(image.get("RepoTags") or []) - set(record.names)
+    return {familiar(name) for name in image.get("RepoTags") or []} - {familiar(name) for name in record.names}

@@ -86,6 +86,14 @@ def shared_layers(layers: t.Sequence[str], known_chains: t.Collection[str]) -> i
     return count
 
 
+def familiar(name: str) -> str:
+    """The name without the registry that people leave out; Docker leaves it out too, and Podman does not."""
+    for prefix in ("docker.io/library/", "docker.io/", "localhost/"):
+        if name.startswith(prefix):
+            return name[len(prefix) :]
+    return name
+
+
 def split_reference(reference: str) -> tuple[str, str]:
     """Repository and tag of `repository:tag`.
 

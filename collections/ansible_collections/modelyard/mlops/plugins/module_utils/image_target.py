@@ -11,7 +11,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .engine import Engine, EngineError, EngineUnreachable
-from .image_key import chain_ids
+from .image_key import chain_ids, familiar
 from .image_records import Record, Records
 
 CLASSIC = "classic"
@@ -116,10 +116,10 @@ class Target:
         return found
 
     def names(self, repository: str) -> list[str]:
-        """All names in a repository."""
+        """All names in a repository, as the engine writes them."""
         entries = self._engine.get("/images/json", filters={"reference": [repository]})
         found = [name for entry in entries for name in entry.get("RepoTags") or []]
-        return [name for name in found if name.rpartition(":")[0] == repository]
+        return [name for name in found if familiar(name).rpartition(":")[0] == repository]
 
     def forget_gone(self) -> None:
         """Drop the records of images which the engine does not have any more."""

@@ -122,7 +122,7 @@ from ansible_collections.modelyard.mlops.plugins.module_utils import image_codec
 from ansible_collections.modelyard.mlops.plugins.module_utils.engine import Engine, EngineError, EngineUnreachable
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_house import surplus
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import Staging
-from ansible_collections.modelyard.mlops.plugins.module_utils.image_target import Target
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_target import PODMAN, Target
 
 
 def look(engine: Engine, images: list[dict[str, str]], staging: Staging, keep: int, apps: str) -> dict[str, t.Any]:
@@ -137,14 +137,14 @@ def look(engine: Engine, images: list[dict[str, str]], staging: Staging, keep: i
         "surplus": [],
         "staged": [],
         "codecs": image_codec.available(),
-        "space": {place: space(path) for place, path in places(staging, "/var/lib").items()},
+        "space": {place: space(path) for place, path in places(staging, None).items()},
     }
     try:
         target = Target(engine, staging.records)
     except (EngineError, EngineUnreachable) as error:
         return {**found, "problem": str(error)}
     found["engine"] = target.describe()
-    found["space"] = {place: space(path) for place, path in places(staging, target.root).items()}
+    found["space"] = {place: space(path) for place, path in places(staging, target).items()}
     for key in {image["key"] for image in images}:
         here = target.find(key)
         if here:
@@ -166,9 +166,11 @@ def _incomplete(found: dict[str, t.Any], images: list[dict[str, str]]) -> bool:
     return any(image["key"] not in found["present"] for image in images)
 
 
-def places(staging: Staging, root: str) -> dict[str, str]:
-    """Where a transfer takes space, when the engine's folder is `root`."""
-    return {"staging": staging.path, "temporary": temporary(root), "engine": root}
+def places(staging: Staging, target: Target | None) -> dict[str, str]:
+    """Where a transfer takes space."""
+    root = target.root if target else "/var/lib"
+    unpacking = "/var/tmp" if target and target.store == PODMAN else temporary(root)
+    return {"staging": staging.path, "temporary": unpacking, "engine": root}
 
 
 def temporary(root: str, processes: str = "/proc", pid_file: str = "/var/run/docker.pid") -> str:

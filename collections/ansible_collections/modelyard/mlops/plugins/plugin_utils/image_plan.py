@@ -187,7 +187,7 @@ def describe(planned: Plan, look: Look, blobs: t.Sequence[CachedBlob]) -> str:
 _HEADLINES = {
     PRESENT: "is there",
     TAG: "is there, only its name moves",
-    THIN: "only the upper layers travel",
+    THIN: "only the missing layers travel",
     FULL: "all layers travel",
 }
 

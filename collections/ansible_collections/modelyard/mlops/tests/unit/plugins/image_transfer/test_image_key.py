@@ -12,6 +12,7 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.image_key import (
     Image,
     ImageError,
     chain_ids,
+    familiar,
     shared_layers,
     split_reference,
 )
@@ -59,3 +60,10 @@ def test_reference_has_repository_and_tag() -> None:
 def test_reference_without_a_tag_to_stand_on_is_refused(reference: str) -> None:
     with pytest.raises(ImageError):
         split_reference(reference)
+
+
+@pytest.mark.parametrize("name", ["team/app:1", "docker.io/team/app:1", "localhost/team/app:1"])
+def test_the_usual_registries_are_left_out(name: str) -> None:
+    assert familiar(name) == "team/app:1"
+    assert familiar("docker.io/library/app:1") == "app:1"
+    assert familiar("registry.example/app:1") == "registry.example/app:1"

@@ -160,7 +160,7 @@ def test_plan_is_told() -> None:
         image_plan.plan("app:1", IMAGE, found), found, [blob(KEY, 100), blob(LAYERS[2], 4_000_000, 1000)]
     )
     assert text.splitlines() == [
-        f"app:1 ({KEY}): only the upper layers travel",
+        f"app:1 ({KEY}): only the missing layers travel",
         f"  {LAYERS[0]}  is there",
         f"  {LAYERS[1]}  is there",
         f"  {LAYERS[2]}  travels: 40.0 MB, compressed 4.0 MB",
