@@ -232,13 +232,16 @@ class Cache:
 
 def _cut(content: t.Iterable[bytes]) -> t.Iterator[tuple[bytes, bool]]:
     """Pieces of one chunk each, and whether the piece is all there is and small."""
-    buffer = bytearray()
-    first = True
+    parts: list[bytes] = []
+    size, first = 0, True
     for piece in content:
-        buffer += piece
-        while len(buffer) > image_pack.CHUNK_SIZE:
-            yield bytes(buffer[: image_pack.CHUNK_SIZE]), False
-            del buffer[: image_pack.CHUNK_SIZE]
-            first = False
-    if buffer:
-        yield bytes(buffer), first and len(buffer) <= _SMALL
+        rest = piece
+        # The last piece waits until it is known to be the last.
+        while size + len(rest) > image_pack.CHUNK_SIZE:
+            room = image_pack.CHUNK_SIZE - size
+            yield b"".join((*parts, rest[:room])), False
+            parts, size, first, rest = [], 0, False, rest[room:]
+        parts.append(rest)
+        size += len(rest)
+    if size:
+        yield b"".join(parts), first and size <= _SMALL
