@@ -156,9 +156,9 @@ class ActionModule(ActionBase):
 
     @staticmethod
     def _wanted(tasks: t.Sequence[Task], result: dict[str, t.Any]) -> list[dict[str, str]]:
-        """Name and key of all images, those that were pulled with them."""
+        """Name and key of all images, with those that were pulled; one that is yet to be pulled has no key."""
         sent = [{"name": task.name, "key": image.key} for task in tasks for image in task.images]
-        return [{"name": name, "key": report["key"]} for name, report in result["images"].items()] + sent
+        return [*_keys(result), *sent]
 
     def _look(self, wanted: list[dict[str, str]]) -> Look:
         return self._module("image_look", {"images": wanted, **self._house(), **self._places()})
@@ -254,8 +254,8 @@ class ActionModule(ActionBase):
         """Remove what the look has found to be needed no more."""
         removed = look["surplus"]
         if removed and not self._task.check_mode:
-            wanted = [{"name": name, "key": report["key"]} for name, report in result["images"].items()]
-            removed = self._module("image_prune", {"images": wanted, **self._house(), **self._places()})["removed"]
+            arguments = {"images": _keys(result), **self._house(), **self._places()}
+            removed = self._module("image_prune", arguments)["removed"]
         for image in removed:
             result["diff"]["prepared"] += f"{image['name']} ({image['key']}): is needed no more and goes\n"
         result["removed"] = [image["name"] for image in removed]
@@ -274,6 +274,10 @@ class ActionModule(ActionBase):
         if answer.get("failed"):
             raise ImageError(answer.get("msg") or f"the module {name} failed: {answer}")
         return answer
+
+
+def _keys(result: dict[str, t.Any]) -> list[dict[str, str]]:
+    return [{"name": name, "key": report["key"]} for name, report in result["images"].items() if report["key"]]
 
 
 def _cache_path(given: str) -> Path:

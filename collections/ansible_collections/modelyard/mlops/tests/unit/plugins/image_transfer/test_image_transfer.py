@@ -21,11 +21,12 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.engine import Engi
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_loader import LoadFailed
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import Staging
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_target import Target
-from ansible_collections.modelyard.mlops.plugins.modules import image_load, image_look, image_prune
+from ansible_collections.modelyard.mlops.plugins.modules import image_load, image_look, image_prune, image_pull
 from ansible_collections.modelyard.mlops.plugins.plugin_utils import image_source_engine
 from ansible_collections.modelyard.mlops.tests.unit.plugins.image_transfer.fakes import (
     ContainerdEngine,
     FakeEngine,
+    config,
     digest,
     tar,
 )
@@ -74,6 +75,8 @@ class Host:
                 staging.prepare(None)
             return found
         target = Target(self.engine, staging.records)
+        if name == "image_pull":
+            return image_pull.pull(target, module_args["name"], module_args["reference"], None, check)
         if name == "image_prune":
             gone, _ = image_prune.prune(target, module_args["images"], module_args["keep"], str(self.apps), check)
             return {"removed": [{"name": record.names[-1], "key": record.key} for record in gone]}
@@ -534,6 +537,66 @@ def test_archive_as_the_source(
     (tmp_path / "a.tar").write_bytes(controller._save(key))
     transfer({"name": "app:1", "source": "docker-archive", "path": str(tmp_path / "a.tar"), "reference": "a:1"})
     assert host.engine.tags == {"app:1": key}
+
+
+PULLED = "registry.example/app@sha256:" + "a" * 64
+
+
+def test_host_pulls_what_comes_from_a_registry(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
+) -> None:
+    wanted = {"name": "pulled:1", "source": "registry", "reference": PULLED}
+    planned = transfer(wanted, check=True)
+    assert planned["images"]["pulled:1"]["path"] == "pull"
+    assert f"pulled:1 ({PULLED}): the host pulls it" in planned["diff"]["prepared"]
+    key = host.engine.add(PULLED, [BASE])
+    result = transfer(wanted)
+    assert (result["images"]["pulled:1"]["key"], result["images"]["pulled:1"]["path"]) == (key, "tag")
+    assert host.engine.tags["pulled:1"] == key
+    controller.add("app:1", [BASE, CODE])
+    images = transfer(wanted, "app:1")["images"]
+    assert [images[name]["path"] for name in ("pulled:1", "app:1")] == ["present", "thin"]
+    assert not transfer(wanted)["changed"]
+
+
+def test_layout_as_the_source_needs_no_engine_here(
+    host: Host, transfer: t.Callable[..., Result], controller: FakeEngine, tmp_path: Path
+) -> None:
+    controller.get = mock.Mock(side_effect=EngineUnreachable("none here"))  # type: ignore[method-assign]
+    images = {architecture: config([BASE, CODE], architecture) for architecture in ("arm64", "amd64")}
+    blobs = tmp_path / "layout/blobs/sha256"
+    blobs.mkdir(parents=True)
+
+    def blob(content: bytes) -> dict[str, t.Any]:
+        (blobs / digest(content)[7:]).write_bytes(content)
+        return {"digest": digest(content), "size": len(content)}
+
+    layers = [blob(BASE), blob(CODE)]
+    texts = [json.dumps({"config": blob(text), "layers": layers}) for text in images.values()]
+    manifests = [blob(text.encode()) for text in texts]
+    (blobs.parents[1] / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    (blobs.parents[1] / "index.json").write_text(json.dumps({"manifests": manifests}))
+    wanted = {"name": "app:1", "source": "oci", "path": str(blobs.parents[1])}
+    assert transfer(wanted)["images"]["app:1"]["key"] == digest(images["amd64"])
+    assert host.engine.tags == {"app:1": digest(images["amd64"])}
+    host.engine.version["Arch"] = "s390x"
+    assert "is an image for linux/amd64, linux/arm64" in transfer(wanted)["msg"]
+
+
+def test_engine_that_goes_away_during_the_load_is_waited_for(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
+) -> None:
+    key = controller.add("app:1", [BASE, CODE])
+    real = host.engine._load
+
+    def restart(content: bytes) -> str:
+        host.engine._load = real  # type: ignore[method-assign]
+        raise EngineUnreachable("the engine went away meanwhile")
+
+    host.engine._load = restart  # type: ignore[method-assign]
+    report = transfer("app:1")["images"]["app:1"]
+    assert (host.puts, host.engine.tags) == (1, {"app:1": key})
+    assert report["changed"]
 
 
 def test_target_without_zstd_gets_what_it_can_read(
