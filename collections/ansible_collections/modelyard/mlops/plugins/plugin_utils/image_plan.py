@@ -140,7 +140,7 @@ def refuse_too_little_space(look: Look, name: str, needed: Need) -> None:
         if need > place["free"]:
             raise ImageError(
                 f"{name} needs {human(need)} at {place['path']}, where {human(place['free'])} are free:"
-                f" make room on that file system"
+                f" make space on that file system"
             )
 
 
