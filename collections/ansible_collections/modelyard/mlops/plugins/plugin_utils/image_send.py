@@ -82,7 +82,8 @@ class Sender:
         finally:
             local.unlink(missing_ok=True)
         seconds = max(time.monotonic() - began, 0.001)
+        # What is still being exported has no size yet: it will be compressed as well as what has gone.
         part = min(self._content / max(self._total, 1), 1.0)
-        left = f", {seconds * (1 - part) / part:.0f} s left" if 0 < part < 1 else ""
-        self._show(f"{human(self.sent)} sent, {part:.0%}, {human(self.sent / seconds)}/s{left}")
+        left = f", {seconds * (1 - part) / part:.0f} s left" if part < 1 else ""
+        self._show(f"{human(self.sent)} of {human(self.sent / part)}, {human(self.sent / seconds)}/s{left}")
         return self.sent / seconds
