@@ -46,7 +46,16 @@ def serve(host: str, port: int, workers: int) -> None:
     verify(Path(os.environ["MODEL_DIR"]))
     _check_free(host, port)
     shared = Path(tempfile.mkdtemp(prefix="iris-shared-"))
-    server = Granian(
+    server = granian(host, port, workers)
+    try:
+        server.serve(target_loader=partial(_load, shared), wrap_loader=False)
+    finally:
+        shutil.rmtree(shared, ignore_errors=True)
+
+
+def granian(host: str, port: int, workers: int) -> Granian:
+    """Return the server, with the settings that we serve with."""
+    return Granian(
         "iris_model",
         address=host,
         port=port,
@@ -60,10 +69,6 @@ def serve(host: str, port: int, workers: int) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE,
     )
-    try:
-        server.serve(target_loader=partial(_load, shared), wrap_loader=False)
-    finally:
-        shutil.rmtree(shared, ignore_errors=True)
 
 
 def _load(shared: Path) -> Flask:
