@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import selectors
 import socket
 import subprocess
@@ -70,6 +71,7 @@ def percentile_at_rate(
     message = f"{head}\r\n\r\n".encode() + body
     free: deque[socket.socket] = deque()
     due: dict[socket.socket, float] = {}
+    answers: dict[socket.socket, bytes] = {}
     latencies: list[float] = []
     with selectors.DefaultSelector() as selector:
         for _ in range(connections):
@@ -82,18 +84,31 @@ def percentile_at_rate(
             now = time.perf_counter() - begin
             while free and sent < total and sent / rate <= now:
                 connection = free.popleft()
-                due[connection] = sent / rate
+                due[connection], answers[connection] = sent / rate, b""
                 connection.sendall(message)
                 sent += 1
             wait = max(0.0, sent / rate - now) if free and sent < total else 5.0
             for key, _ in selector.select(wait):
                 answered = key.fileobj
                 assert isinstance(answered, socket.socket)
-                if b" 200 " not in answered.recv(65_536)[:16]:
-                    raise RuntimeError(f"port {target.port}: a request failed")
-                latencies.append(time.perf_counter() - begin - due.pop(answered))
-                free.append(answered)
+                answers[answered] += answered.recv(65_536)
+                if _whole(answers[answered]):
+                    latencies.append(time.perf_counter() - begin - due.pop(answered))
+                    free.append(answered)
         for key in list(selector.get_map().values()):
             assert isinstance(key.fileobj, socket.socket)
             key.fileobj.close()
     return sorted(latencies)[int(share * (len(latencies) - 1))]
+
+
+def _whole(answer: bytes) -> bool:
+    """Return whether all of an answer is there.
+
+    Raises:
+        RuntimeError: it is not a success, or the connection was closed.
+    """
+    if not answer.startswith(b"HTTP/1.1 200 "[: len(answer) or 1]):
+        raise RuntimeError(f"a request failed: {answer[:80]!r}")
+    head, end, body = answer.partition(b"\r\n\r\n")
+    length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
+    return bool(end and length and len(body) >= int(length[1]))
