@@ -96,7 +96,7 @@ def test_who_answers(client: FlaskClient, model_folder: Path) -> None:
         ({"features": [[1, 1, 1, [1]]]}, 422, {"row": 0, "column": 3, "feature": "petal_width"}),
         ({"features": [[1, 1, 1, 1], [1e39, 1, 1, 1]]}, 422, {"row": 1, "column": 0, "feature": "sepal_length"}),
         ('{"features": [[1, 1, 1e999, 1]]}', 422, {"row": 0, "column": 2, "feature": "petal_length"}),
-        ('{"features": [[1, 1, 1' + "0" * 400 + ", 1]]}", 422, {"row": 0, "column": 2, "feature": "petal_length"}),
+        ('{"features": [[1.5, 1, 1' + "0" * 400 + ", 1]]}", 422, {"row": 0, "column": 2, "feature": "petal_length"}),
         ({"features": [SETOSA] * (MAX_ROWS + 1)}, 413, {}),
         (" " * (MAX_BODY + 1), 413, {}),
     ],

@@ -128,7 +128,7 @@ def table(found: dict[str, float]) -> str:
         )
     batches = f"{found['batch ours 1'] * BATCH:.0f} rows/s"
     lines.append(f"| 1,000-row batches, ours / direct | {batches}, {ratio('batch ours 1', 'batch direct')} | 0.5 |")
-    for name in ("ours 1", "ours 2", "mlflow 1", "mlflow 2"):
+    for name in ("ours 1", "ours 2", "mlflow 1"):
         lines.append(
             f"| memory a worker, {name} | {found[f'pss {name}']:.0f} MB (own: {found[f'uss {name}']:.0f}) | 90 |"
         )
