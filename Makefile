@@ -94,7 +94,7 @@ e2e: setup-dev ## The whole delivery in an environment of its own
 	@$(BIN)/python tests/run.py e2e
 
 benchmark: setup-dev ## Measure, beside the peer, in one run: TOPIC=a folder of tests/benchmarks
-	@$(BIN)/python tests/benchmarks/$(TOPIC)/run.py $(ARGS)
+	@$(BIN)/python tests/benchmarks/$(TOPIC)/benchmark.py $(ARGS)
 
 dashboards: setup-dev ## Build the dashboards from their Python into the Grafana role
 	@cd $(COLLECTION) && $(BIN)/python -m dashboards

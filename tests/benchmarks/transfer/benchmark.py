@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures image_transfer beside `docker save | zstd | ssh docker load`, in one run, on hosts of its own.
 
-python tests/benchmarks/transfer/run.py                     everything, in about 20 minutes
-python tests/benchmarks/transfer/run.py first noop          some measures of it
-python tests/benchmarks/transfer/run.py --images api        only with the API's image
+python tests/benchmarks/transfer/benchmark.py                     everything, in about 20 minutes
+python tests/benchmarks/transfer/benchmark.py first noop          some measures of it
+python tests/benchmarks/transfer/benchmark.py --images api        only with the API's image
 
 Writes results.json beside this file, which keeps what was not measured again, and prints it as a table.
 """
