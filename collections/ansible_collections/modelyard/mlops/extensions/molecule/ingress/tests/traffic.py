@@ -9,8 +9,9 @@ from types import TracebackType
 
 from .client import Client
 
-WORKERS = 2
-PAUSE = 0.02
+# Of each kind, one request each hundredth of a second at most.
+WORKERS = 1
+PAUSE = 0.01
 
 
 class Traffic:
