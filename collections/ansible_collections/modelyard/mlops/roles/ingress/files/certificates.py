@@ -30,6 +30,8 @@ SELF_SIGNED = CONFIGURATION / "self-signed.pem"
 # In the first is what others bring, certbot among them; in the second what the role's variables hold.
 FOLDERS = (CONFIGURATION / "certificates", CONFIGURATION / "certificates/modelyard")
 ADMIN_SOCKET = "/run/haproxy/admin.sock"
+# Where node_exporter, if there is one, finds the figures of others.
+FIGURES = Path("/var/lib/modelyard/textfile/ingress.prom")
 LOCK = "/run/lock/modelyard-ingress-certificates"
 
 DAYS = 397
@@ -61,15 +63,38 @@ def check(path: Path) -> None:
         ) from error
 
 
-def write(path: Path, text: str) -> None:
-    """Replace a file that only root reads; HAProxy ignores what begins with a dot."""
+def write(path: Path, text: str, mode: int = 0o600) -> None:
+    """Replace a file as a whole; HAProxy and node_exporter ignore the name that it has until then."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
         stream.write(text)
         stream.flush()
+        os.fchmod(stream.fileno(), mode)
         os.fsync(stream.fileno())
     temporary.replace(path)
+
+
+def is_good(path: Path) -> bool:
+    """Whether HAProxy could use the file."""
+    try:
+        check(path)
+    except CertificateError:
+        return False
+    return True
+
+
+def end(path: Path) -> int:
+    """When a certificate ends, in seconds since 1970."""
+    show = ["openssl", "x509", "-noout", "-enddate", "-in", str(path)]
+    return ssl.cert_time_to_seconds(subprocess.check_output(show, text=True).strip().partition("=")[2])
+
+
+def figures(ends: dict[str, int]) -> str:
+    """What node_exporter shows of the certificates, by file."""
+    name = "modelyard_certificate_end_timestamp_seconds"
+    samples = "".join(f'{name}{{file="{file}"}} {seconds}\n' for file, seconds in sorted(ends.items()))
+    return f"# HELP {name} When a certificate of the ingress ends.\n# TYPE {name} gauge\n{samples}"
 
 
 def renew_self_signed() -> None:
@@ -165,6 +190,10 @@ def keep(haproxy: Haproxy) -> None:
     renew_self_signed()
     while True:
         files = wanted()
+        if FIGURES.parent.is_dir():
+            # A file that is no certificate is sync's to name.
+            good = [path for path in files if is_good(path)]
+            write(FIGURES, figures({path.name: end(path) for path in good}), 0o644)
         try:
             sync(haproxy, files)
         except (CertificateError, OSError):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import subprocess
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,6 +27,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     folders = (tmp_path / "certificates", tmp_path / "certificates/modelyard")
     folders[1].mkdir(parents=True)
     monkeypatch.setattr(module, "FOLDERS", folders)
+    monkeypatch.setattr(module, "FIGURES", tmp_path / "no exporter/ingress.prom")
     monkeypatch.setattr(module, "SELF_SIGNED", tmp_path / "self-signed.pem")
     return module
 
@@ -128,6 +130,18 @@ def test_certbots_two_files_become_one(program: ModuleType, tmp_path: Path) -> N
     (lineage / "fullchain.pem").write_text("-----BEGIN CERTIFICATE" + certificate)
     program.take_over(lineage)
     program.check(program.FOLDERS[0] / "x.example.org.pem")
+
+
+def test_node_exporter_shows_when_certificates_end(
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "FIGURES", tmp_path / "ingress.prom")
+    (program.FOLDERS[0] / "bad.pem").write_text("none")
+    keep(program, None)
+    name, value = (tmp_path / "ingress.prom").read_text().splitlines()[-1].split()
+    assert name == 'modelyard_certificate_end_timestamp_seconds{file="self-signed.pem"}'
+    assert program.DAYS - 1 < (int(value) - time.time()) / 86400 <= program.DAYS
+    assert (tmp_path / "ingress.prom").stat().st_mode & 0o777 == 0o644
 
 
 @pytest.mark.parametrize("arguments", [[], ["delete"]])
