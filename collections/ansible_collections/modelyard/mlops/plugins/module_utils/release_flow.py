@@ -135,9 +135,13 @@ class Delivery:
         release = self._store.release(journal.release)
         try:
             if journal.step == "return":
-                raise self._go_back(journal, "died on the way back")
+                raise Failed("died on the way back")
             if journal.step in ("switch", "watch"):
-                self._gate_again(journal, release)
+                self._traffic.gate(release, journal.slot)
+        except PROBLEMS as error:
+            self._go_back(journal, str(error))
+            return f"took back {what}"
+        try:
             self._take_over(journal, release, journal.step)
         except Refused:
             return f"took back {what}"
@@ -298,9 +302,3 @@ class Delivery:
         self._router.point(self._store.name, None)
         self._traffic.drain(active.slot, old.port(active.slot), drain)
         self._slots.stop(active.slot, old.config["grace"])
-
-    def _gate_again(self, journal: Journal, release: Release) -> None:
-        try:
-            self._traffic.gate(release, journal.slot)
-        except PROBLEMS as error:
-            raise self._go_back(journal, str(error)) from error

@@ -7,12 +7,26 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from dataclasses import asdict, dataclass
 
 from .ledger import AppStore, now
 
 
 class LockError(Exception):
     """Another run deploys the same app at this moment; the message says who, since when and what to do."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who has a lock, since when, and when that run should be over; all of it empty while it is being written."""
+
+    owner: str = ""
+    pid: int = 0
+    since: str = ""
+    expires: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.owner} (process {self.pid}) since {self.since}" if self.owner else "a run that just began"
 
 
 class Lock:
@@ -44,9 +58,9 @@ class Lock:
         except BlockingIOError:
             raise LockError(self._refusal()) from None
         self.check()
-        text = {"owner": owner, "pid": os.getpid(), "since": now(), "expires": now(seconds)}
+        holder = Holder(owner, os.getpid(), now(), now(seconds))
         os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, (json.dumps(text) + "\n").encode(), 0)
+        os.pwrite(self._descriptor, (json.dumps(asdict(holder)) + "\n").encode(), 0)
 
     def check(self) -> None:
         """Raise LockError when somebody broke the lock meanwhile."""
@@ -57,6 +71,20 @@ class Lock:
         if not same:
             raise LockError(f"the deployment lock of {self._app} was broken by another run: this one stops here")
 
+    def holder(self) -> Holder | None:
+        """Who has the lock at this moment, or None."""
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _read(descriptor)
+        finally:
+            os.close(descriptor)
+        return None
+
     def release(self) -> None:
         """Give the lock back."""
         if self._descriptor >= 0:
@@ -65,18 +93,15 @@ class Lock:
             self._descriptor = -1
 
     def _refusal(self) -> str:
-        holder = json.loads(os.pread(self._descriptor, 4096, 0) or b"{}")
+        holder = _read(self._descriptor)
         os.close(self._descriptor)
         self._descriptor = -1
-        who = (
-            f"{holder['owner']} (process {holder['pid']}) since {holder['since']}"
-            if holder
-            else "a run that just began"
-        )
-        late = bool(holder) and holder["expires"] < now()
-        advice = (
-            f"It should have been over at {holder['expires']} and seems to hang: set break_lock to take over"
-            if late
-            else "Run again when it is over" + (f", at {holder['expires']} at the latest" if holder else "")
-        )
-        return f"{self._app} is being deployed by {who}. {advice}."
+        if not holder.expires:
+            return f"{self._app} is being deployed by {holder}. Run again when it is over."
+        late = f"It should have been over at {holder.expires} and seems to hang: set break_lock to take over."
+        wait = f"Run again when it is over, at {holder.expires} at the latest."
+        return f"{self._app} is being deployed by {holder}. {late if holder.expires < now() else wait}"
+
+
+def _read(descriptor: int) -> Holder:
+    return Holder(**json.loads(os.pread(descriptor, 4096, 0) or b"{}"))

@@ -59,6 +59,9 @@ apps:
     unfinished:
       description: The deployment that is under way, or died.
       type: dict
+    deploying:
+      description: Who deploys at this moment, and since when; empty if nobody does.
+      type: str
 lines:
   description: The same as lines to read.
   returned: success
@@ -73,6 +76,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.modelyard.mlops.plugins.module_utils.ledger import AppStore, Attempt, known_apps
 from ansible_collections.modelyard.mlops.plugins.module_utils.release import Release, ReleaseError
+from ansible_collections.modelyard.mlops.plugins.module_utils.release_lock import Lock
 
 
 def read(store: AppStore, limit: int) -> dict[str, t.Any]:
@@ -88,6 +92,7 @@ def read(store: AppStore, limit: int) -> dict[str, t.Any]:
         "held": ledger.held,
         "history": [dataclasses.asdict(attempt) for attempt in reversed(ledger.history[-limit:])],
         "unfinished": dataclasses.asdict(journal) if journal else None,
+        "deploying": str(Lock(store).holder() or ""),
     }
 
 
@@ -98,9 +103,10 @@ def tell(app: dict[str, t.Any]) -> list[str]:
         lines.append(f"  rolled back, not deployed again by itself: {', '.join(map(str, app['held']))}")
     if app["unfinished"]:
         journal = app["unfinished"]
-        lines.append(
-            f"  the {journal['action']} of release {journal['release']} is at the step {journal['step']}, or died"
-        )
+        who = app["deploying"]
+        how = f"is at the step {journal['step']}, by {who}" if who else f"died at the step {journal['step']}"
+        what = f"the {journal['action']} of release {journal['release']}"
+        lines.append(f"  {what} {how}" + ("" if who else ": the next run ends it"))
     return [*lines, *(_tell_attempt(Attempt(**attempt)) for attempt in app["history"])]
 
 
@@ -114,7 +120,9 @@ def _tell_active(active: dict[str, t.Any]) -> str:
 def _tell_attempt(attempt: Attempt) -> str:
     author = _author(attempt.by, attempt.commit)
     reason = f": {attempt.reason.splitlines()[0]}" if attempt.reason else ""
-    return f"  {attempt.started}  {attempt.action} of release {attempt.release} {attempt.outcome}, {author}{reason}"
+    downtime = f", nothing served for {attempt.downtime:g} s" if attempt.downtime else ""
+    what = f"{attempt.action} of release {attempt.release} {attempt.outcome}"
+    return f"  {attempt.started}  {what}, {author}{downtime}{reason}"
 
 
 def _author(by: str, commit: str) -> str:

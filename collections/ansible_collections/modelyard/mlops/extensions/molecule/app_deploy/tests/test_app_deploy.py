@@ -233,10 +233,10 @@ def test_previous_release_that_runs_on_serves_again_without_a_start(address: str
 
 
 def test_recreated_release_tells_its_downtime(address: str, host: Host) -> None:
-    assert "nothing serves until the switch" in deploy(version="1", behaviour="recreated", order="recreate")
+    assert "nothing serves until the switch" in deploy(version="1", behaviour="recreated", way="recreate")
     assert version(address) == "1"
     assert 0 < ledger(host)["history"][-1]["downtime"] < 30
-    output = refused(version="2", behaviour="broken", order="recreate")
+    output = refused(version="2", behaviour="broken", way="recreate")
     assert re.search(r"Release \d+ keeps serving, after [\d.]+ s without", output)
     assert version(address) == "1"
 
@@ -256,20 +256,24 @@ def test_taken_port_and_full_disk_are_named_before_anything_changes(address: str
 
 
 def test_second_run_is_refused_by_name_and_a_dead_controller_stops_nothing(address: str, host: Host) -> None:
-    slow = {"version": "2", "behaviour": "starts slowly"}
+    wanted = {"version": "2", "behaviour": "waits"}
     controller = subprocess.Popen(
-        command(CONVERGE, **slow), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command(CONVERGE, **wanted), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
     assert controller.stdout is not None
     assert any("wait until /ready" in line for line in controller.stdout)
     os.killpg(controller.pid, signal.SIGKILL)
     controller.wait()
-    assert re.search(r"demo is being deployed by molecule \(process \d+\) since \S+ Run again", refused(**slow))
-    begun = time.monotonic()
-    while ledger(host)["history"][-1]["outcome"] != "served" or version(address) != "2":
-        assert time.monotonic() - begun < 30
+    assert re.search(r"demo is being deployed by molecule \(process \d+\) since \S+ Run again", refused(**wanted))
+    free = {"blue": "green", "green": "blue"}[ledger(host)["active"]["slot"]]
+    with host.sudo():
+        host.check_output(f"docker exec modelyard-demo-{free} touch /tmp/go")
+    deadline = time.monotonic() + 60
+    while ledger(host)["active"]["slot"] != free:
+        assert time.monotonic() < deadline
         time.sleep(0.5)
-    assert "changed=0 " in deploy(**slow)
+    assert version(address) == "2"
+    assert "changed=0 " in deploy(**wanted)
 
 
 def test_app_that_is_not_named_any_more_goes(address: str, host: Host) -> None:

@@ -82,6 +82,7 @@ def test_duration_and_end_are_those_of_the_last_deployment() -> None:
     ]
     lines = figures("demo", Ledger(history=history), None).splitlines()
     assert 'modelyard_deployment_duration_seconds{app="demo"} 30.5' in lines
+    assert 'modelyard_deployment_downtime_seconds{app="demo"} 0.0' in lines
     assert 'modelyard_deployment_finished_timestamp_seconds{app="demo"} 1769854831.0' in lines
 
 
