@@ -53,11 +53,15 @@ class Journal:
     commit: str
     started: str
     step: str = ""
+    delivery: str = ""
 
 
 @dataclass
 class Attempt:
-    """One line of the history: what was tried, and how it ended."""
+    """One line of the history: what was tried, and how it ended.
+
+    :ivar delivery: the run over several hosts that it was a part of; empty if none was named.
+    """
 
     action: str
     release: int
@@ -67,11 +71,12 @@ class Attempt:
     commit: str
     outcome: str
     reason: str = ""
+    delivery: str = ""
 
     @property
     def kind(self) -> str:
         """The outcome, told apart by what was tried: not everything that serves again is a new release."""
-        served = {"restore": "restored", "rollback": "rolled_back"}
+        served = {"restore": "restored", "rollback": "rolled_back", "undo": "rolled_back"}
         return served.get(self.action, self.outcome) if self.outcome == "served" else self.outcome
 
 
@@ -103,6 +108,13 @@ class Ledger:
         for attempt in self.history:
             counts[attempt.kind] = counts.get(attempt.kind, 0) + 1
         return counts
+
+    def brought_by(self, delivery: str) -> bool:
+        """Whether the release that serves was deployed as a part of that run over several hosts."""
+        if self.active is None:
+            return False
+        came = [a for a in self.history if a.outcome == "served" and a.release == self.active.release]
+        return bool(came) and (came[-1].action, came[-1].delivery) == ("deploy", delivery)
 
     def served(self) -> list[int]:
         """The releases that have served, each once, the latest first."""

@@ -135,14 +135,16 @@ class Delivery:
         """Make it so."""
         self._router.point(self._store.name, active.slot)
 
-    def deliver(self, release: Release, action: str, by: str, commit: str) -> None:
+    def deliver(self, release: Release, action: str, by: str, commit: str, delivery: str = "") -> None:
         """Bring a release into service. It is in the store already.
 
+        :param action: `deploy`, `restore`, `rollback`, or `undo`: a rollback that does not hold what it leaves.
+        :param delivery: the run over several hosts that this is a part of.
         :raises Refused: it does not serve, and what served before still does.
         """
         active = self._store.ledger().active
         previous = active.slot if active else self._router.file_slot(self._store.name)
-        journal = Journal(action, release.number, other(previous), previous, by, commit, now())
+        journal = Journal(action, release.number, other(previous), previous, by, commit, now(), delivery=delivery)
         try:
             self._begin(journal, "start")
             self._slots.start(release, journal.slot, self._store.secrets_folder(release.number))
@@ -259,7 +261,15 @@ class Delivery:
 
     def _attempt(self, journal: Journal, outcome: str, reason: str) -> Attempt:
         return Attempt(
-            journal.action, journal.release, journal.started, now(), journal.by, journal.commit, outcome, reason
+            action=journal.action,
+            release=journal.release,
+            started=journal.started,
+            finished=now(),
+            by=journal.by,
+            commit=journal.commit,
+            outcome=outcome,
+            reason=reason,
+            delivery=journal.delivery,
         )
 
     def _begin(self, journal: Journal, step: str) -> None:

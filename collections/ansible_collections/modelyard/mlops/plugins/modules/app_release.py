@@ -175,6 +175,13 @@ options:
   release:
     description: For O(state=rolled_back), the release to go back to. Without it, the one that served before.
     type: int
+  delivery:
+    description:
+      - Names a run over several hosts, for the record.
+      - With O(state=rolled_back), takes back what this run did. Only if the release that serves came with it, the one
+        before returns; and what is left may be deployed again, as nothing is known against it on this host.
+    type: str
+    default: ""
   by:
     description: Who deploys, for the record.
     type: str
@@ -222,7 +229,7 @@ action:
   description:
     - What was, or in check mode would be, done. V(none); V(held) if the wanted release was rolled back and stays away;
       V(redirect) if only the ingress was corrected; V(restore) if the same release had to be started again; V(deploy);
-      V(rollback).
+      V(rollback); V(undo) if O(delivery) was taken back.
   returned: success
   type: str
   sample: deploy
@@ -348,6 +355,7 @@ def argument_spec() -> Options:
         "drain": number(30),
         "keep": number(5),
         "release": {"type": "int"},
+        "delivery": text(),
         "by": text(),
         "commit": text(),
         "force": {"type": "bool", "default": False},
@@ -423,6 +431,9 @@ class App:
 
     def _roll_back(self) -> Options:
         ledger = self._store.ledger()
+        delivery = self._options["delivery"]
+        if delivery and not ledger.brought_by(delivery):
+            return {"changed": False, "action": "none", "reason": f"nothing that serves came with {delivery}"}
         if ledger.active is None:
             raise ReleaseError("nothing serves this app on this host, so there is nothing to go back from")
         active = self._store.release(ledger.active.release)
@@ -430,6 +441,8 @@ class App:
         if number is None:
             kept = self._store.numbers()
             earlier = [item for item in ledger.served() if item in kept and item not in (active.number, *ledger.held)]
+            if not earlier and delivery:
+                return self._result(Decision("none", "it was the first release on this host"), active, active)
             if not earlier:
                 raise ReleaseError(f"release {active.number} serves, and no earlier release is kept on this host")
             number = earlier[0]
@@ -440,8 +453,8 @@ class App:
             raise ReleaseError(f"release: {number} has never passed its gate, so it is nothing to go back to")
         if not self._check_mode:
             self._prepare(target)
-            self._deliver(target, "rollback")
-        decision = Decision("rollback", f"from release {active.number}", differences(active, target))
+            self._deliver(target, "undo" if delivery else "rollback")
+        decision = Decision("undo" if delivery else "rollback", f"from release {active.number}", differences(active, target))
         return self._result(decision, active, target)
 
     def _wanted(self) -> Release:
@@ -503,12 +516,12 @@ class App:
         check_room(self._engine, release.config["memory"])
 
     def _deliver(self, release: Release, action: str) -> None:
-        self.delivery.deliver(release, action, self._options["by"], self._options["commit"])
+        self.delivery.deliver(release, action, self._options["by"], self._options["commit"], self._options["delivery"])
 
     def _result(self, decision: Decision, before: Release | None, after: Release) -> Options:
         active = self._store.ledger().active
         slot = active.slot if active else self._router.file_slot(self._store.name)
-        moves = decision.action in ("deploy", "restore", "rollback")
+        moves = decision.action in ("deploy", "restore", "rollback", "undo")
         if self._check_mode and moves:
             slot = other(slot)
         return {

@@ -42,7 +42,7 @@ def app(host: Host, monkeypatch: pytest.MonkeyPatch, image: int, check: bool = F
         "image_key": f"sha256:{image:064}",
     }
     options |= {"model": None, "env": {}, "secrets": {}, "user": "", "memory": "1m", "pids": 1, "grace": 5}
-    options |= {"port": 8080, "slots": PORTS, "release": None, "by": "me", "commit": "abc", "force": False}
+    options |= {"port": 8080, "slots": PORTS, "release": None, "delivery": "", "by": "me", "commit": "abc", "force": False}
     return App({**options, **DELIVERY, "break_lock": False, **changes}, check)
 
 
@@ -80,3 +80,30 @@ def test_figures_that_cannot_be_written_fail_no_deployment(
     run = app(host, monkeypatch, 1)
     assert run.run()["changed"]
     assert "are not up to date" in run.warning
+
+
+def undo(host: Host, monkeypatch: pytest.MonkeyPatch, delivery: str) -> dict[str, Any]:
+    return app(host, monkeypatch, 0, state="rolled_back", delivery=delivery).run()
+
+
+@pytest.mark.usefixtures("figures")
+def test_what_a_delivery_brought_is_taken_back_once_and_may_be_tried_again(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app(host, monkeypatch, 1).run()
+    app(host, monkeypatch, 2, delivery="monday").run()
+    assert undo(host, monkeypatch, "monday")["action"] == "undo"
+    assert (host.serving(), host.store.ledger().held) == (1, [])
+    assert undo(host, monkeypatch, "monday")["action"] == "none"
+    assert app(host, monkeypatch, 2, delivery="tuesday").run()["action"] == "deploy"
+    assert host.serving() == 3
+
+
+@pytest.mark.usefixtures("figures")
+def test_what_a_delivery_did_not_bring_stays(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert undo(host, monkeypatch, "tuesday")["action"] == "none"
+    app(host, monkeypatch, 1, delivery="monday").run()
+    app(host, monkeypatch, 1, delivery="tuesday").run()
+    assert undo(host, monkeypatch, "tuesday")["action"] == "none"
+    assert "first release" in undo(host, monkeypatch, "monday")["reason"]
+    assert host.serving() == 1
