@@ -451,10 +451,11 @@ class App:
             return self._result(Decision("none", f"release {number} serves"), active, active)
         if number not in ledger.served():
             raise ReleaseError(f"release: {number} has never passed its gate, so it is nothing to go back to")
+        action = "undo" if delivery else "rollback"
         if not self._check_mode:
             self._prepare(target)
-            self._deliver(target, "undo" if delivery else "rollback")
-        decision = Decision("undo" if delivery else "rollback", f"from release {active.number}", differences(active, target))
+            self._deliver(target, action)
+        decision = Decision(action, f"from release {active.number}", differences(active, target))
         return self._result(decision, active, target)
 
     def _wanted(self) -> Release:

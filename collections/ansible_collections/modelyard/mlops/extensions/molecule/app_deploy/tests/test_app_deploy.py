@@ -150,9 +150,8 @@ def test_rollback_loses_no_request_and_holds(address: str, host: Host) -> None:
 def test_status_tells_all_of_it() -> None:
     done = play("modelyard.mlops.status", app="demo")
     assert done.returncode == 0, done.stdout
-    assert "demo: release 1 (molecule-app:1) serves from the blue slot" in done.stdout
-    assert "by molecule from commit abc1234" in done.stdout
-    for line in ("rollback of release 1 served", "deploy of release 5 returned", "deploy of release 3 refused"):
+    assert "molecule abc1234 molecule-app:1 - blue" in done.stdout
+    for line in ("1 rollback served", "5 deploy returned", "3 deploy refused"):
         assert line in done.stdout
 
 

@@ -42,7 +42,8 @@ def app(host: Host, monkeypatch: pytest.MonkeyPatch, image: int, check: bool = F
         "image_key": f"sha256:{image:064}",
     }
     options |= {"model": None, "env": {}, "secrets": {}, "user": "", "memory": "1m", "pids": 1, "grace": 5}
-    options |= {"port": 8080, "slots": PORTS, "release": None, "delivery": "", "by": "me", "commit": "abc", "force": False}
+    options |= {"port": 8080, "slots": PORTS, "release": None, "delivery": "", "by": "me", "commit": "abc"}
+    options |= {"force": False}
     return App({**options, **DELIVERY, "break_lock": False, **changes}, check)
 
 
