@@ -22,7 +22,7 @@ description:
 positional: release, release_of
 options:
   _input:
-    description: By host, what M(modelyard.mlops.app_release_info) says of the app; empty where there is none.
+    description: By host, the C(apps) that M(modelyard.mlops.app_release_info) returned for the one app.
     type: dict
     required: true
   release:
@@ -34,7 +34,7 @@ options:
 """
 
 EXAMPLES = r"""
-plan: "{{ {'web-1': info_of_web_1, 'web-2': info_of_web_2} | modelyard.mlops.rollback_plan }}"
+plan: "{{ {'web-1': info_of_web_1.apps, 'web-2': info_of_web_2.apps} | modelyard.mlops.rollback_plan }}"
 # => {"web-1": {"release": 3, "reason": "back to release 3 (shop:2)"},
 #     "web-2": {"release": null, "reason": "serves release 2 (shop:2) already"}}
 """
@@ -50,9 +50,9 @@ Release = dict[str, t.Any]
 Plan = dict[str, dict[str, t.Any]]
 
 
-def rollback_plan(infos: t.Mapping[str, Info], release: int | str | None = None, release_of: str | None = None) -> Plan:
+def rollback_plan(infos: t.Mapping[str, t.Sequence[Info]], release: int | str | None = None, release_of: str | None = None) -> Plan:
     """The release for each host, or why it stays as it is."""
-    serving = {host: info for host, info in infos.items() if info and info["active"]}
+    serving = {host: info for host, apps in infos.items() for info in apps if info["active"]}
     if not serving:
         raise AnsibleFilterError(f"nothing serves this app on {', '.join(infos)}, so there is nothing to go back from")
     chosen = _before(serving) if release is None else _numbered(serving, int(release), release_of)

@@ -150,7 +150,7 @@ def test_a_host_that_is_lost_counts_as_one_that_failed() -> None:
     with on("b").sudo():
         on("b").check_output("systemd-run --on-active=20 systemctl start ssh")
         # The answer to this is lost with the connection.
-        on("b").run("systemd-run --on-active=1 sh -c 'systemctl stop ssh.socket ssh; killall sshd'")
+        on("b").run("systemd-run --on-active=1 sh -c 'systemctl stop ssh.socket ssh; kill $(pidof sshd)'")
     time.sleep(3)
     code, _output = deliver(version="3", app_deploy_force=True)
     wait_for("b")

@@ -34,8 +34,12 @@ def info(*releases: dict[str, Any], held: tuple[int, ...] = (), **changes: Any) 
     return {**app, "history": [], "unfinished": None, **changes}
 
 
+def plan(infos: dict[str, Any], *arguments: Any) -> dict[str, dict[str, Any]]:
+    return rollback_plan({host: [one] if one else [] for host, one in infos.items()}, *arguments)
+
+
 def goals(infos: dict[str, Any], *arguments: Any) -> dict[str, int | None]:
-    return {host: step["release"] for host, step in rollback_plan(infos, *arguments).items()}
+    return {host: step["release"] for host, step in plan(infos, *arguments).items()}
 
 
 class TestRollbackPlan:
@@ -43,9 +47,9 @@ class TestRollbackPlan:
         assert goals({"a": info(one(7, 3), one(6, 2)), "b": info(one(3, 3), one(2, 2))}) == {"a": 6, "b": 2}
 
     def test_a_host_that_the_last_delivery_did_not_reach_stays(self) -> None:
-        plan = rollback_plan({"a": info(one(3, 3), one(2, 2)), "b": info(one(2, 2), one(1, 1))})
-        assert {host: step["release"] for host, step in plan.items()} == {"a": 2, "b": None}
-        assert plan["b"]["reason"] == "serves release 2 (shop:2) already"
+        steps = plan({"a": info(one(3, 3), one(2, 2)), "b": info(one(2, 2), one(1, 1))})
+        assert {host: step["release"] for host, step in steps.items()} == {"a": 2, "b": None}
+        assert steps["b"]["reason"] == "serves release 2 (shop:2) already"
 
     def test_the_same_run_again_changes_nothing_more_while_a_host_is_behind(self) -> None:
         behind = {"a": info(one(2, 2), one(3, 3), one(1, 1), held=(3,)), "b": info(one(3, 3), one(2, 2), one(1, 1))}
@@ -55,21 +59,21 @@ class TestRollbackPlan:
         assert goals({"a": info(one(2, 2), one(3, 3), one(1, 1), held=(3,))}) == {"a": 1}
 
     def test_a_host_that_serves_something_else_is_left_alone(self) -> None:
-        plan = rollback_plan({"a": info(one(3, 3), one(2, 2)), "b": info(one(1, 1))})
-        assert plan["b"] == {"release": None, "reason": "serves release 1 (shop:1), and is left alone"}
+        steps = plan({"a": info(one(3, 3), one(2, 2)), "b": info(one(1, 1))})
+        assert steps["b"] == {"release": None, "reason": "serves release 1 (shop:1), and is left alone"}
 
     def test_another_model_is_another_release(self) -> None:
         assert goals({"a": info(one(2, 1, "9"), one(1, 1, "8")), "b": info(one(1, 1, "8"))}) == {"a": 1, "b": None}
 
     def test_hosts_that_would_part_are_refused(self) -> None:
         with pytest.raises(AnsibleFilterError, match=r"a: release 2 \(shop:2\); b: release 1 \(shop:1\)"):
-            rollback_plan({"a": info(one(3, 3), one(2, 2)), "b": info(one(2, 3), one(1, 1))})
+            plan({"a": info(one(3, 3), one(2, 2)), "b": info(one(2, 3), one(1, 1))})
 
     def test_nothing_to_go_back_to_and_nothing_to_go_back_from(self) -> None:
         with pytest.raises(AnsibleFilterError, match="b keeps no earlier release"):
-            rollback_plan({"a": info(one(2, 2), one(1, 1)), "b": info(one(1, 2))})
+            plan({"a": info(one(2, 2), one(1, 1)), "b": info(one(1, 2))})
         with pytest.raises(AnsibleFilterError, match="nothing serves this app on a, b"):
-            rollback_plan({"a": {}, "b": info()})
+            plan({"a": {}, "b": info()})
 
     def test_a_number_means_its_release_on_every_host(self) -> None:
         infos = {"a": info(one(7, 3), one(5, 1)), "b": info(one(3, 3), one(1, 1)), "c": {}}
@@ -79,18 +83,18 @@ class TestRollbackPlan:
     def test_a_number_with_two_meanings_wants_a_host(self) -> None:
         infos = {"a": info(one(3, 3), one(2, 2), one(1, 1)), "b": info(one(4, 3), one(3, 2), one(2, 1))}
         with pytest.raises(AnsibleFilterError, match="Add -e release_of=HOST"):
-            rollback_plan(infos, 2)
+            plan(infos, 2)
         assert goals(infos, 2, "a") == {"a": 2, "b": 3}
         assert goals(infos, 2, "b") == {"a": 1, "b": 2}
 
     def test_a_number_that_some_host_cannot_follow_is_refused_before_any_changes(self) -> None:
         infos = {"a": info(one(3, 3), one(1, 1)), "b": info(one(3, 3))}
         with pytest.raises(AnsibleFilterError, match=r"release 1 \(shop:1\) is not kept on b"):
-            rollback_plan(infos, 1)
+            plan(infos, 1)
         with pytest.raises(AnsibleFilterError, match="kept under the number 9"):
-            rollback_plan(infos, 9)
+            plan(infos, 9)
         with pytest.raises(AnsibleFilterError, match="release_of: c does not serve"):
-            rollback_plan(infos, 1, "c")
+            plan(infos, 1, "c")
 
 
 class TestDeliveryVerdict:
