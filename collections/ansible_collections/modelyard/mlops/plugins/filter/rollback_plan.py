@@ -50,7 +50,9 @@ Release = dict[str, t.Any]
 Plan = dict[str, dict[str, t.Any]]
 
 
-def rollback_plan(infos: t.Mapping[str, t.Sequence[Info]], release: int | str | None = None, release_of: str | None = None) -> Plan:
+def rollback_plan(
+    infos: t.Mapping[str, t.Sequence[Info]], release: int | str | None = None, release_of: str | None = None
+) -> Plan:
     """The release for each host, or why it stays as it is."""
     serving = {host: info for host, apps in infos.items() for info in apps if info["active"]}
     if not serving:

@@ -7,7 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
-from fakes import FakeMlflow
+from fakes import FakeMlflow  # type: ignore[import-not-found]  # on the host, it lies beside this file
 
 wrong = sys.argv[1]
 registry = FakeMlflow()

@@ -16,9 +16,9 @@ def machine() -> Machine:
     """The host; the module that Ansible sends is unpacked in /opt/proof."""
     one = Machine()
     # Ansible leaves behind what it sent. A preview of an app that is not there changes nothing.
+    module = ["-m", "modelyard.mlops.app_release", "-a", "name=nobody state=rolled_back"]
     subprocess.run(
-        ["ansible", "-i", INVENTORY, "all", "--become", "--check", "-m", "modelyard.mlops.app_release"]
-        + ["-a", "name=nobody state=rolled_back"],
+        ["ansible", "-i", INVENTORY, "all", "--become", "--check", *module],
         env={**os.environ, "ANSIBLE_KEEP_REMOTE_FILES": "1", "ANSIBLE_PIPELINING": "0"},
         stdout=subprocess.DEVNULL,
         check=False,

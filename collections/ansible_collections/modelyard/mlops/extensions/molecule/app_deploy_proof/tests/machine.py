@@ -83,9 +83,9 @@ class Machine:
         return int(json.loads(text).get("release", 0))
 
     def serving(self, questions: int = 6) -> Counter[int]:
-        """The releases that users reach now, with how many answers each gave; waits for the first answer."""
+        """How many answers each release gives users now, 0 standing for no answer; waits for the first."""
         _until(lambda: self._ask() is not None)
-        return Counter(self._ask() for _number in range(questions))
+        return Counter(self._ask() or 0 for _number in range(questions))
 
     def _ask(self) -> int | None:
         connection = http.client.HTTPConnection(self.address, timeout=5)

@@ -13,6 +13,8 @@ import pytest
 
 from .machine import SCENARIO, Machine, play, shop
 
+LONG_AGO = "2020-01-01T00:00:00.000Z"
+
 numbers = itertools.count(1)
 
 
@@ -68,7 +70,7 @@ def test_two_at_once_are_one_after_the_other(machine: Machine) -> None:
 
 @pytest.mark.usefixtures("serving")
 def test_the_lock_of_a_dead_owner_is_free(machine: Machine) -> None:
-    ghost = {"owner": "ghost", "pid": 999999, "since": "2020-01-01T00:00:00.000Z", "expires": "2020-01-01T00:10:00.000Z"}
+    ghost = {"owner": "ghost", "pid": 999999, "since": LONG_AGO, "expires": LONG_AGO}
     machine.sh(f"echo '{json.dumps(ghost)}' > /var/lib/modelyard/apps/shop/lock")
     deploy(machine, new())
 
@@ -77,7 +79,7 @@ def test_the_lock_of_a_dead_owner_is_free(machine: Machine) -> None:
 def test_the_lock_of_a_run_that_hangs_can_be_broken(machine: Machine) -> None:
     hanging = machine.python("driver.py", "stop-at", "gate", json.dumps(new()))
     lock = "/var/lib/modelyard/apps/shop/lock"
-    text = {**machine.json(lock), "expires": "2020-01-01T00:00:00.000Z"}
+    text = {**machine.json(lock), "expires": LONG_AGO}
     machine.sh(f"echo '{json.dumps(text)}' > {lock}")
     (refused,) = machine.release(new())
     assert "seems to hang: set break_lock to take over" in refused["msg"]
@@ -110,7 +112,7 @@ def full_disk(machine: Machine) -> Iterator[None]:
     )
     try:
         yield
-        machine.sh(f"rm {state}/filler; rm -rf {aside}/apps {aside}/ingress; cp -a {state}/apps {state}/ingress {aside}")
+        machine.sh(f"rm {state}/filler; cd {state}; rm -rf {aside}/apps {aside}/ingress; cp -a apps ingress {aside}")
     finally:
         machine.sh(f"umount {state}; cp -a {aside}/. {state}")
 

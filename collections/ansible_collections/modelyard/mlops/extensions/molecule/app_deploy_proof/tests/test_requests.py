@@ -20,7 +20,9 @@ BAD: list[dict[str, Any]] = [
 ]
 
 
-def test_no_request_is_lost_through_20_deployments_5_failed_ones_and_5_rollbacks(machine: Machine, serving: int) -> None:
+def test_no_request_is_lost_through_20_deployments_5_failed_ones_and_5_rollbacks(
+    machine: Machine, serving: int
+) -> None:
     runs: list[dict[str, Any]] = []
     for number, bad in enumerate(BAD):
         runs += [shop(version, ROUND=number) for version in (1, 2)] + [bad]
