@@ -26,9 +26,9 @@ class Release:
 
     :ivar image: the reference for people; `image_key` is what is run.
     :ivar model: `name`, `version`, `digest` and `path` of the model's files on the host; empty without a model.
-    :ivar config: all else that shapes the container: port, slots, env, memory, pids, user, grace.
+    :ivar config: all else that shapes the container: port, slots, env, memory, cpus, pids, user, grace.
     :ivar secrets: fingerprint by name; the values are files that only root can reach.
-    :ivar delivery: how the release is gated, warmed up, watched and drained. A change of it is no new release.
+    :ivar delivery: how the release is brought into service. A change of it is no new release.
     """
 
     number: int
@@ -85,20 +85,16 @@ def differences(old: Release | None, new: Release) -> list[str]:
     return [part for part, value in new.parts.items() if old.parts[part] != value]
 
 
-def describe(release: Release | None, baseline: Release | None = None) -> str:
-    """A release as text for a diff; a secret shows only that it differs from the one in `baseline`."""
-    if release is None:
-        return ""
-    secrets = {}
-    for name, value in release.secrets.items():
-        changed = baseline is not None and baseline.secrets.get(name, value) != value
-        secrets[name] = "(hidden, changed)" if changed else "(hidden)"
-    shown = {
-        "image": f"{release.image} {release.image_key}".strip(),
-        "model": {key: value for key, value in release.model.items() if key != "path"},
-        "config": release.config,
-        "secrets": secrets,
-    }
+def describe(release: Release | None, slots: dict[str, str]) -> str:
+    """A host's slots and what serves, as text for a diff; of a secret only the beginning of its fingerprint."""
+    shown: dict[str, t.Any] = {"slots": slots}
+    if release is not None:
+        shown.update(
+            image=f"{release.image} {release.image_key}".strip(),
+            model={key: value for key, value in release.model.items() if key != "path"},
+            config=release.config,
+            secrets={name: f"fingerprint {seal[:12]}" if seal else "new" for name, seal in release.secrets.items()},
+        )
     return json.dumps(shown, indent=2, sort_keys=True) + "\n"
 
 
@@ -108,8 +104,11 @@ def fingerprint(value: t.Any) -> str:
 
 
 def seal(secrets: dict[str, str], key: bytes) -> dict[str, str]:
-    """A fingerprint of each secret, which tells nothing to who does not have the host's key."""
-    return {name: hmac.new(key, value.encode(), hashlib.sha256).hexdigest() for name, value in sorted(secrets.items())}
+    """A fingerprint of each secret, which tells nothing to who does not have the host's key; without a key, none."""
+    return {
+        name: hmac.new(key, value.encode(), hashlib.sha256).hexdigest() if key else ""
+        for name, value in sorted(secrets.items())
+    }
 
 
 def check_name(name: str) -> str:
