@@ -281,8 +281,9 @@ class Delivery:
 
     def _attempt(self, journal: Journal, outcome: str, reason: str) -> Attempt:
         begun = (journal.action, journal.release, journal.started)
-        told = (journal.by, journal.commit, outcome, reason, journal.downtime, journal.delivery)
-        return Attempt(*begun, now(), *told)
+        attempt = Attempt(*begun, now(), journal.by, journal.commit, outcome, reason, journal.downtime)
+        attempt.delivery = journal.delivery
+        return attempt
 
     def _begin(self, journal: Journal, step: str, words: str) -> None:
         """Say that a step begins; it is on disk when this returns."""
