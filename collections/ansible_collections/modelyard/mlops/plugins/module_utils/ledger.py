@@ -58,6 +58,7 @@ class Journal:
     downtime: float = 0.0
     baseline: dict[str, float | None] = field(default_factory=dict)
     note: str = ""
+    delivery: str = ""
 
 
 @dataclass
@@ -65,6 +66,7 @@ class Attempt:
     """One line of the history: what was tried, and how it ended.
 
     :ivar downtime: seconds in which nothing served.
+    :ivar delivery: the run over several hosts that it was a part of; empty if none was named.
     """
 
     action: str
@@ -76,11 +78,12 @@ class Attempt:
     outcome: str
     reason: str = ""
     downtime: float = 0.0
+    delivery: str = ""
 
     @property
     def kind(self) -> str:
         """The outcome, told apart by what was tried: not everything that serves again is a new release."""
-        served = {"restore": "restored", "rollback": "rolled_back"}
+        served = {"restore": "restored", "rollback": "rolled_back", "undo": "rolled_back"}
         return served.get(self.action, self.outcome) if self.outcome == "served" else self.outcome
 
 
@@ -112,6 +115,13 @@ class Ledger:
         for attempt in self.history:
             counts[attempt.kind] = counts.get(attempt.kind, 0) + 1
         return counts
+
+    def brought_by(self, delivery: str) -> bool:
+        """Whether the release that serves was deployed as a part of that run over several hosts."""
+        if self.active is None:
+            return False
+        came = [a for a in self.history if a.outcome == "served" and a.release == self.active.release]
+        return bool(came) and (came[-1].action, came[-1].delivery) == ("deploy", delivery)
 
     def served(self) -> list[int]:
         """The releases that have served, each once, the latest first."""

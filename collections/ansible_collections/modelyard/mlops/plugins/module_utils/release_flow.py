@@ -91,14 +91,16 @@ class Delivery:
         """Make it so."""
         self._router.point(self._store.name, active.slot)
 
-    def deliver(self, release: Release, action: str, by: str, commit: str) -> None:
+    def deliver(self, release: Release, action: str, by: str, commit: str, delivery: str = "") -> None:
         """Bring a release into service. It is in the store already.
 
+        :param action: `deploy`, `restore`, `rollback`, or `undo`: a rollback that does not hold what it leaves.
+        :param delivery: the run over several hosts that this is a part of.
         :raises Refused: it does not serve, and what served before still does.
         """
         active = self._store.ledger().active
         previous = active.slot if active else self._router.file_slot(self._store.name)
-        journal = Journal(action, release.number, other(previous), previous, by, commit, now())
+        journal = Journal(action, release.number, other(previous), previous, by, commit, now(), delivery=delivery)
         proved = action != "deploy"  # what comes back has served before: the less it is asked, the sooner it serves
         try:
             if active and release.delivery["strategy"] == "recreate":
@@ -283,7 +285,9 @@ class Delivery:
 
     def _attempt(self, journal: Journal, outcome: str, reason: str) -> Attempt:
         begun = (journal.action, journal.release, journal.started)
-        return Attempt(*begun, now(), journal.by, journal.commit, outcome, reason, journal.downtime)
+        attempt = Attempt(*begun, now(), journal.by, journal.commit, outcome, reason, journal.downtime)
+        attempt.delivery = journal.delivery
+        return attempt
 
     def _begin(self, journal: Journal, step: str, words: str) -> None:
         """Say that a step begins; it is on disk when this returns."""

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from .ledger import Active
 from .release import SLOTS, Release, differences, other
 
-DEPLOYS = ("deploy", "restore", "rollback")
+DEPLOYS = ("deploy", "restore", "rollback", "undo")
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What has to happen: `none`, `held`, `redirect`, `restore`, `deploy` or `rollback`; and why.
+    """What has to happen: `none`, `held`, `redirect`, `restore`, `deploy`, `rollback` or `undo`; and why.
 
     :ivar target: the release that serves afterwards.
     """

@@ -50,8 +50,10 @@ class App:
     def plan(self) -> tuple[Result, bool]:
         """What a run would do, and whether that is anything. Changes nothing."""
         ledger = self._store.ledger()
-        decision = self._decide(ledger)
         journal = self._store.journal()
+        if self._options["delivery"] and self._options["state"] == "rolled_back" and not (ledger.active or journal):
+            return {"changed": False, "action": "none", "reason": "nothing serves this app on this host"}, False
+        decision = self._decide(ledger)
         recovered = f"would first end the {journal.action} of release {journal.release}, which died" if journal else ""
         result = self._result(decision, ledger, recovered)
         return result, bool(result["changed"])
@@ -107,10 +109,14 @@ class App:
     def _rollback(self, ledger: Ledger) -> Decision:
         if ledger.active is None:
             raise ReleaseError("nothing serves this app on this host, so there is nothing to go back from")
-        serving, number = ledger.active.release, self._options["release"]
+        serving, number, delivery = ledger.active.release, self._options["release"], self._options["delivery"]
+        if delivery and not ledger.brought_by(delivery):
+            return Decision("none", f"release {serving} did not come with {delivery}", self._store.release(serving))
         if number is None:
             kept = self._store.numbers()
             earlier = [item for item in ledger.served() if item in kept and item not in (serving, *ledger.held)]
+            if not earlier and delivery:
+                return Decision("none", "it is the first release on this host", self._store.release(serving))
             if not earlier:
                 raise ReleaseError(f"release {serving} serves, and no earlier release is kept on this host")
             number = earlier[0]
@@ -119,7 +125,7 @@ class App:
             return Decision("none", f"release {number} serves", target)
         if number not in ledger.served():
             raise ReleaseError(f"release: {number} has never passed its gate, so it is nothing to go back to")
-        return Decision("rollback", f"from release {serving}", target)
+        return Decision("undo" if delivery else "rollback", f"from release {serving}", target)
 
     def _do(self, decision: Decision, ledger: Ledger) -> None:
         if decision.action == "redirect" and ledger.active:
@@ -130,7 +136,8 @@ class App:
         self._prepare(target, ledger)
         if decision.action == "deploy":
             self._store.add(target, secret_values(self._options))
-        self.delivery.deliver(target, decision.action, self._options["by"], self._options["commit"])
+        by, commit, delivery = (self._options[name] for name in ("by", "commit", "delivery"))
+        self.delivery.deliver(target, decision.action, by, commit, delivery)
 
     def _image_key(self) -> str:
         """The key as given, or as the engine knows it. A preview may run before there is an image, or an engine."""

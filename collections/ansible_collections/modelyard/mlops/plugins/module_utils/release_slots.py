@@ -24,17 +24,23 @@ HEALTH_LINES = 3
 
 @dataclass(frozen=True)
 class State:
-    """A slot's container as it is now. Without a container, `release` is 0."""
+    """A slot's container as it is now. Without a container, `release` is 0.
+
+    :ivar restarts: how often the engine has started it again, because it stopped by itself.
+    """
 
     release: int = 0
     running: bool = False
     exit_code: int = 0
     out_of_memory: bool = False
     error: str = ""
+    restarts: int = 0
 
     def __str__(self) -> str:
         if not self.release:
             return "there is no container"
+        if self.restarts:
+            return f"the container stopped by itself, {self.restarts} times until now, and was started again"
         if self.running:
             return "the container is running"
         reason = "was killed because it ran out of memory" if self.out_of_memory else "has stopped"
@@ -62,6 +68,7 @@ class Slots:
             exit_code=state["ExitCode"],
             out_of_memory=state["OOMKilled"],
             error=state["Error"],
+            restarts=container.get("RestartCount", 0),
         )
 
     def start(self, release: Release, slot: str) -> None:

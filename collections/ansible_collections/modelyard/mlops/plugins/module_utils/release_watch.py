@@ -93,7 +93,8 @@ class Watch:
             if wrong >= WRONG_IN_A_ROW:
                 raise Failed(f"behind the ingress, {probes[-1].problem}")
             container = state()
-            if not container.running:
+            # The engine already brings back what serves, and faster than anybody looks.
+            if not container.running or container.restarts:
                 raise Failed(str(container))
             self._compare_errors(baseline, before, load())
             if len(probes) >= PLENTY:

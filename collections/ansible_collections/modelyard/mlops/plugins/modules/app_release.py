@@ -76,6 +76,13 @@ options:
   release:
     description: For O(state=rolled_back), the release to go back to. Without it, the one that served before.
     type: int
+  delivery:
+    description:
+      - Names a run over several hosts, for the record.
+      - With O(state=rolled_back), takes back what this run did. Only if the release that serves came with it, the one
+        before returns; and what is left may be deployed again, as nothing is known against it on this host.
+    type: str
+    default: ""
   force:
     description: Make a new release even if the same one serves, or was rolled back.
     type: bool
@@ -119,7 +126,7 @@ action:
   description:
     - What was, or in check mode would be, done. V(none); V(held) if the wanted release was rolled back and stays away;
       V(redirect) if only the ingress was corrected; V(restore) if the same release had to be started again; V(deploy);
-      V(rollback).
+      V(rollback); V(undo) if O(delivery) was taken back.
   returned: success
   type: str
   sample: deploy
@@ -206,6 +213,7 @@ def argument_spec() -> Options:
         **app_options(),
         "keep": {"type": "int", "default": 5},
         "release": {"type": "int"},
+        "delivery": {"type": "str", "default": ""},
         **record_options(),
         "force": {"type": "bool", "default": False},
         "follow": {"type": "str", "default": ""},

@@ -149,11 +149,11 @@ class Host:
         parts = (self.store, self.slots, self.router, self.ask, self.clock, self._maybe_die, self.told.append)
         return Delivery(*parts, connections=lambda _port: 0)  # type: ignore[arg-type]
 
-    def deliver(self, wanted: Release, action: str = "deploy") -> None:
+    def deliver(self, wanted: Release, action: str = "deploy", delivery: str = "") -> None:
         """Bring a new release into service."""
         if wanted.number not in self.store.numbers():
             self.store.add(wanted, {})
-        self.delivery().deliver(wanted, action, "me", "abc")
+        self.delivery().deliver(wanted, action, "me", "abc", delivery)
 
     def ask(self, port: int, question: Question, _timeout: float) -> str | None:
         """Answer for the container behind a port, or behind the ingress."""

@@ -16,7 +16,7 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.ledger import Jour
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_lock import Lock
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_run import App
 
-from .fakes import DELIVERY, PORTS, Host
+from .fakes import DELIVERY, PORTS, Host, Killed, release
 
 
 class FakeEngine:
@@ -59,6 +59,7 @@ def app(
     }
     options |= {"model": None, "env": {}, "secrets": {}, "user": "", "memory": "1m", "pids": 1, "cpus": 0.0, "grace": 5}
     options |= {"port": 8080, "slots": PORTS, "release": None, "by": "me", "commit": "abc", "force": False}
+    options |= {"delivery": ""}
     return App({**options, **DELIVERY, "break_lock": False, **changes}, check)
 
 
@@ -209,3 +210,42 @@ class TestPrepare:
         assert self.host.slots.started == []
         (tmp_path / "model.onnx").write_text("good")
         assert self.refuse(monkeypatch, model=model) == ""
+
+
+def undo(host: Host, monkeypatch: pytest.MonkeyPatch, delivery: str) -> dict[str, Any]:
+    return run(app(host, monkeypatch, 0, state="rolled_back", delivery=delivery))
+
+
+@pytest.mark.usefixtures("figures")
+def test_what_a_delivery_brought_is_taken_back_once_and_may_be_tried_again(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(app(host, monkeypatch, 1))
+    run(app(host, monkeypatch, 2, delivery="monday"))
+    assert undo(host, monkeypatch, "monday")["action"] == "undo"
+    assert (host.serving(), host.store.ledger().held) == (1, [])
+    assert undo(host, monkeypatch, "monday")["action"] == "none"
+    assert run(app(host, monkeypatch, 2, delivery="tuesday"))["action"] == "deploy"
+    assert host.serving() == 3
+
+
+@pytest.mark.usefixtures("figures")
+def test_what_a_delivery_did_not_bring_stays(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert undo(host, monkeypatch, "tuesday")["action"] == "none"
+    run(app(host, monkeypatch, 1, delivery="monday"))
+    run(app(host, monkeypatch, 1, delivery="tuesday"))
+    assert undo(host, monkeypatch, "tuesday")["action"] == "none"
+    assert "first release" in undo(host, monkeypatch, "monday")["reason"]
+    assert host.serving() == 1
+
+
+@pytest.mark.usefixtures("figures")
+def test_what_a_delivery_brought_after_it_died_is_taken_back_as_well(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(app(host, monkeypatch, 1))
+    host.kill_at = "watch"
+    with pytest.raises(Killed):
+        host.deliver(release(2), delivery="monday")
+    assert undo(host, monkeypatch, "monday")["action"] == "undo"
+    assert host.serving() == 1

@@ -58,6 +58,11 @@ def test_stopped_container_ends_it() -> None:
         watch([Load(100, 10, 0)], state=State(1, running=False, exit_code=1))
 
 
+def test_container_that_stopped_and_was_brought_back_meanwhile_ends_it() -> None:
+    with pytest.raises(Failed, match="stopped by itself, 2 times until now, and was started again"):
+        watch([Load(100, 10, 0)], state=State(1, running=True, restarts=2))
+
+
 @pytest.mark.parametrize(
     ("milliseconds", "baseline", "fails"),
     [
