@@ -134,7 +134,7 @@ class TestReleaseTable:
             "web-1  shop  6        2026-02-01 08:01:22  kim  c2      shop:2  taste 9  blue  rolled back: 5",
             "",
             "HOST   APP   BEGUN                RELEASE  WHAT    ENDED    BY  COMMIT  WHY",
-            "web-1  shop  2026-02-01 08:01:20  7        deploy  refused  -   -       nothing served for 1.5 s: never ready",
+            "web-1  shop  2026-02-01 08:01:20  7        deploy  refused  -   -       1.5 s downtime: never ready",
             "",
             "Not reached: b",
         ]

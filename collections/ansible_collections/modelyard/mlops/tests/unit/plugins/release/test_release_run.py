@@ -144,6 +144,15 @@ def test_a_dead_run_is_something_to_do_although_the_same_release_serves(
     assert host.serving() == 1
 
 
+def test_wrong_route_is_corrected_and_nothing_starts(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(app(host, monkeypatch, 1))
+    started, host.router.running = list(host.slots.started), "green"
+    result = run(app(host, monkeypatch, 1))
+    assert (result["action"], result["plan"]) == ("redirect", ["send the requests to the blue slot"])
+    assert host.serving() == 1
+    assert host.slots.started == started
+
+
 def test_gate_that_code_says_now_is_the_one_that_counts(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     run(app(host, monkeypatch, 1))
     host.wrong_paths.add("/ready")
