@@ -73,7 +73,7 @@ down: setup ## Remove everything that `make up` made, and nothing else
 	@$(DELIVERY) down $(ARGS)
 
 ##@ Development
-.PHONY: lint unit molecule e2e dashboards lock scenarios
+.PHONY: lint unit molecule e2e benchmark dashboards lock scenarios
 lint: setup-dev ## All linters
 	@tests/lint
 
@@ -85,6 +85,9 @@ molecule: setup-dev ## Test roles on systemd hosts: all, or ROLE=docker
 
 e2e: setup-dev ## The whole delivery in an environment of its own
 	@$(BIN)/python tests/run.py e2e
+
+benchmark: setup-dev ## Measure, beside the peer, in one run: TOPIC=a folder of tests/benchmarks
+	@$(BIN)/python tests/benchmarks/$(TOPIC)/run.py $(ARGS)
 
 dashboards: setup-dev ## Build the dashboards from their Python into the Grafana role
 	@cd $(COLLECTION) && $(BIN)/python -m dashboards

@@ -27,6 +27,7 @@ COLLECTION = ROOT / "collections/ansible_collections/modelyard/mlops"
 CONVERGE = COLLECTION / "extensions/molecule/app_deploy/converge.yml"
 RESULTS = Path(__file__).with_name("results.json")
 ROUNDS = 5
+IN_TURN = Path(__file__).with_name("through_ingress.py")
 
 BEFORE_SWITCH = ("vacate", "start", "gate", "warm_up", "measure")
 
@@ -41,6 +42,10 @@ WANTED = {
     "rollback, old slot stopped: the same without the gate": 2.0,
     "return after the switch: milliseconds": 1000.0,
     "strategy recreate: seconds in which nothing serves": None,
+    "a request straight to the app, p50: milliseconds": None,
+    "a request through the ingress, p50: milliseconds": None,
+    "what the ingress adds, p50: milliseconds": 0.3,
+    "the ingress' memory: MiB": None,
 }
 
 
@@ -95,6 +100,27 @@ class Bench:
         """Go back to the release that served before."""
         return self._play("modelyard.mlops.rollback", {"app": "demo"})
 
+    def through_ingress(self, slot: str) -> dict[str, float]:
+        """What the ingress adds to a request; measured on the host."""
+        port = {"blue": 18081, "green": 18082}[slot]
+        command = ["ansible", "-i", str(self._inventory), "all", "--become", "-m", "ansible.builtin.script"]
+        environment = {name: value for name, value in self._env.items() if name != "ANSIBLE_STDOUT_CALLBACK"}
+        done = subprocess.run(
+            [*command, "-a", f"executable=python3 {IN_TURN} {port} /predict"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        # The result has the script's output in it as text, of which the quotes are escaped.
+        found = [line for line in done.stdout.splitlines() if "FIGURES" in line]
+        if not found:
+            raise SystemExit(f"{IN_TURN} measured nothing:\n{done.stdout[-3000:]}{done.stderr[-2000:]}")
+        figures: dict[str, float] = json.loads(
+            found[0].partition("FIGURES ")[2].replace("\\", "").rpartition("}")[0] + "}"
+        )
+        return figures
+
     def _play(self, playbook: str, variables: dict[str, Any]) -> Outcome:
         command = ["ansible-playbook", "-i", str(self._inventory), playbook, "-e", json.dumps(variables)]
         done = subprocess.run(command, env=self._env, capture_output=True, text=True, check=False)
@@ -132,8 +158,10 @@ def measure(bench: Bench) -> dict[str, list[float]]:
         # Its only error is the one after the switch, so this is what a returned release costs.
         returned = bench.deploy(version="1", behaviour="fails later", app_deploy_force=True)
         figures["return after the switch: milliseconds"].append(returned.steps["return"] * 1000)
-        recreated = bench.deploy(version="1", behaviour=next(names), strategy="recreate")
+        recreated = bench.deploy(version="1", behaviour=next(names), way="recreate")
         figures["strategy recreate: seconds in which nothing serves"].append(recreated.result["downtime"])
+        for name, value in bench.through_ingress(recreated.result["slot"]).items():
+            figures[name].append(value)
     return figures
 
 

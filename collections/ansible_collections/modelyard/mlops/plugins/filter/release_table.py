@@ -68,7 +68,7 @@ def _serving(host: str, app: Info) -> list[str]:
 def _attempt(attempt: Info) -> list[str]:
     reason = (attempt["reason"].splitlines() or [""])[0]
     if attempt["downtime"]:
-        reason = f"{attempt['downtime']:g} s downtime" + (f": {reason}" if reason else "")
+        reason = f"nothing served for {attempt['downtime']:g} s" + (f": {reason}" if reason else "")
     told = [_moment(attempt["started"]), str(attempt["release"]), attempt["action"], attempt["outcome"]]
     return [*told, attempt["by"], attempt["commit"], reason]
 

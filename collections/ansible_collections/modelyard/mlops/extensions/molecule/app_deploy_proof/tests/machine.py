@@ -24,6 +24,7 @@ SHOP: dict[str, Any] = {
     "port": 5678,
     "memory": "64m",
     "gate": {"in_a_row": 1, "budget": 10},
+    "warm_up": {"requests": 1, "path": "/basket"},
     "watch": {"seconds": 0.5},
     "drain": 5,
     "grace": 5,

@@ -61,8 +61,10 @@ VICTIMS: dict[str, Callable[[Machine, Stopped], None]] = {
 
 
 def next_release(step: str) -> dict[str, Any]:
-    """One that was never there; it fails behind the ingress where only that leads to the step."""
+    """One that was never there; it is asked for, or fails behind the ingress, so that it comes to the step."""
     env: dict[str, object] = {"NUMBER": next(numbers)}
+    if step == "vacate":
+        return {**shop(2, **env), "strategy": "recreate"}
     if step == "return":
         return {**shop(2, BEHAVIOUR="unready later", AFTER=1, **env), "watch": {"seconds": 5}}
     return shop(2, **env)
@@ -71,8 +73,7 @@ def next_release(step: str) -> dict[str, Any]:
 @contextlib.contextmanager
 def controller(release: dict[str, Any]) -> Iterator[None]:
     """A run of Ansible, killed with all that belongs to it at the end."""
-    names = ("gate", "watch", "env")
-    asked = {"version": 2, **{name: release[name] for name in names}}
+    asked = {"version": 2, "extra": {name: value for name, value in release.items() if name not in ("image", "by")}}
     process = subprocess.Popen(
         command(str(SCENARIO / "converge.yml"), **asked), stdout=subprocess.DEVNULL, start_new_session=True
     )
@@ -98,9 +99,11 @@ def test_after_a_kill_one_release_serves_and_the_next_run_finishes(
     VICTIMS[victim](machine, stopped)
     machine.python("driver.py", "settle")
 
-    (answering,) = machine.serving()
-    assert answering in (serving, stopped["release"])
-    assert answering in (machine.ledger()["active"]["release"], machine.unfinished())
+    # Where there is no room for two, nothing serves until the next run: that is the price, and it is recorded.
+    if step != "vacate":
+        (answering,) = machine.serving()
+        assert answering in (serving, stopped["release"])
+        assert answering in (machine.ledger()["active"]["release"], machine.unfinished())
 
     machine.sh("for i in $(seq 100); do docker info >/dev/null 2>&1 && exit 0; sleep 0.1; done; exit 1")
     (result,) = machine.release(release if step != "return" else next_release(""))

@@ -126,7 +126,7 @@ class TestDeliveryVerdict:
 class TestReleaseTable:
     def test_columns_are_as_wide_as_they_must_be(self) -> None:
         attempt = {"started": "2026-02-01T08:01:20.500Z", "release": 7, "action": "deploy", "outcome": "refused"}
-        attempt |= {"by": "", "commit": "", "reason": "never ready\nsecond line", "downtime": 1.5}
+        attempt |= {"by": "", "commit": "", "reason": "bad\nsecond line", "downtime": 1.5}
         shop = info(one(6, 2, "9"), held=(5,), history=[attempt])
         lines = release_table({"web-1": {"apps": [shop]}, "b": {}})
         assert lines == [
@@ -134,7 +134,7 @@ class TestReleaseTable:
             "web-1  shop  6        2026-02-01 08:01:22  kim  c2      shop:2  taste 9  blue  rolled back: 5",
             "",
             "HOST   APP   BEGUN                RELEASE  WHAT    ENDED    BY  COMMIT  WHY",
-            "web-1  shop  2026-02-01 08:01:20  7        deploy  refused  -   -       1.5 s downtime: never ready",
+            "web-1  shop  2026-02-01 08:01:20  7        deploy  refused  -   -       nothing served for 1.5 s: bad",
             "",
             "Not reached: b",
         ]

@@ -1,0 +1,147 @@
+# Copyright: The Modelyard authors
+# SPDX-License-Identifier: Apache-2.0
+"""The specs are the truth: as complete as the defaults and the tasks, and a wrong value is refused by its name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+ROLES = Path(__file__).resolve().parents[3] / "roles"
+NAMES = sorted(role.name for role in ROLES.iterdir() if role.is_dir())
+
+# A value that cannot be taken for the type, and one that can. Ansible takes everything for a `str`: only choices
+# make one wrong.
+WRONG: dict[str, Any] = {"int": "many", "float": "much", "bool": "perhaps", "list": {"a": 1}, "dict": "no pair"}
+RIGHT: dict[str, Any] = {"int": 1, "float": 0.5, "bool": True, "list": [], "dict": {}, "str": "x", "path": "/x"}
+
+
+@cache
+def load(path: Path) -> Any:
+    return yaml.safe_load(path.read_text()) if path.exists() else None
+
+
+def options(role: str) -> dict[str, Any]:
+    return load(ROLES / role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+
+
+def every_option(specs: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Yield the path and the spec of each option, nested ones after their parents."""
+    for name, spec in specs.items():
+        yield (*path, name), spec
+        yield from every_option(spec.get("options", {}), (*path, name))
+
+
+def right(spec: dict[str, Any]) -> Any:
+    """Return a value that the spec takes, with what it requires inside."""
+    if "choices" in spec:
+        value = spec["choices"][0]
+        return [value] if spec["type"] == "list" else value
+    if "options" in spec:
+        inside = {name: right(inner) for name, inner in spec["options"].items() if inner.get("required")}
+        return [inside] if spec["type"] == "list" else inside
+    return RIGHT[spec["type"]]
+
+
+def given(specs: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    """Return what is required of `specs`, and `value` at `path`."""
+    values = {name: right(spec) for name, spec in specs.items() if spec.get("required")}
+    name, *rest = path
+    if rest:
+        inside = given(specs[name]["options"], tuple(rest), value)
+        value = [inside] if specs[name]["type"] == "list" else inside
+    return values | {name: value}
+
+
+def errors(role: str, values: dict[str, Any]) -> str:
+    """Return what Ansible says of the values; a default that is an expression is one by then."""
+    expressions = {name for name, spec in options(role).items() if "{{" in str(spec.get("default"))}
+    values = {name: right(options(role)[name]) for name in expressions} | values
+    return "\n".join(ArgumentSpecValidator(options(role)).validate(values).error_messages)
+
+
+def cases(wanted: str) -> list[Any]:
+    """Return (role, path) of each option of which there is such a case to try."""
+    found = []
+    for role in NAMES:
+        for path, spec in every_option(options(role)):
+            fits = {
+                "type": spec["type"] in WRONG or "choices" in spec,
+                "required": spec.get("required", False),
+                "unknown": "options" in spec,
+            }
+            if fits[wanted]:
+                found.append(pytest.param(role, path, id=".".join(path)))
+    return found
+
+
+def spec_at(role: str, path: tuple[str, ...]) -> dict[str, Any]:
+    return dict(every_option(options(role)))[path]
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_options_are_typed_and_told(role: str) -> None:
+    for path, spec in every_option(options(role)):
+        assert spec.get("type"), f"{'.'.join(path)} has no type"
+        assert spec.get("description"), f"{'.'.join(path)} has no description"
+        assert spec["type"] != "list" or spec.get("elements"), f"{'.'.join(path)} does not say of what it is a list"
+        assert not (spec.get("required") and "default" in spec), f"{'.'.join(path)} is required and has a default"
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_defaults_are_those_of_the_spec(role: str) -> None:
+    stated = {name: spec["default"] for name, spec in options(role).items() if "default" in spec}
+    assert (load(ROLES / role / "defaults/main.yml") or {}) == stated
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_variables_are_declared_and_used(role: str) -> None:
+    text = "\n".join(
+        path.read_text()
+        for folder in ("tasks", "templates", "vars", "handlers", "defaults")
+        for path in sorted((ROLES / role / folder).rglob("*"))
+        if path.is_file()
+    )
+    # Not what follows a dot or a slash (a module, a file), is called, or is a word of a longer name.
+    used = set(re.findall(rf"(?<![\w./-]){role}_[a-z0-9_]+\b(?![(:/-])(?!\.(?:yml|j2|py)\b)", text))
+    made = set(re.findall(rf"(?:register|loop_var|index_var): ({role}_\w+)", text))
+    made |= set(re.findall(rf"^\s+({role}_\w+):", text, re.MULTILINE)) | set(load(ROLES / role / "vars/main.yml") or {})
+    # Metrics of the server itself, which the role reads to see what became of a reload.
+    used = {name for name in used if not name.endswith(("_seconds", "_successful"))}
+    declared = set(options(role))
+    assert not used - declared - made, "used, and declared nowhere"
+    assert not declared - used, "declared, and used nowhere"
+
+
+@pytest.mark.parametrize(("role", "path"), cases("type"))
+def test_a_wrong_value_is_refused_by_name(role: str, path: tuple[str, ...]) -> None:
+    spec = spec_at(role, path)
+    wrong = WRONG.get(spec["type"], "none of the choices")
+    assert path[-1] in errors(role, given(options(role), path, wrong))
+    assert errors(role, given(options(role), path, right(spec))) == ""
+
+
+@pytest.mark.parametrize(("role", "path"), cases("required"))
+def test_a_missing_value_is_named(role: str, path: tuple[str, ...]) -> None:
+    values = given(options(role), path, None)
+    inside: Any = values
+    for name in path[:-1]:
+        inside = inside[name][0] if isinstance(inside[name], list) else inside[name]
+    del inside[path[-1]]
+    assert f"missing required arguments: {path[-1]}" in errors(role, values)
+
+
+@pytest.mark.parametrize(("role", "path"), cases("unknown"))
+def test_an_unknown_key_is_named(role: str, path: tuple[str, ...]) -> None:
+    spec = spec_at(role, path)
+    value = right(spec)
+    inside = value[0] if isinstance(value, list) else value
+    inside["mistyped"] = 1
+    assert "mistyped" in errors(role, given(options(role), path, value))
