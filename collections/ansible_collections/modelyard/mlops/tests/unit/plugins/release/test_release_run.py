@@ -90,7 +90,7 @@ def test_same_again_is_a_plan_and_no_more(host: Host, figures: Path, monkeypatch
     assert result["plan"] == []
     assert result["diff"] == {"before": "", "after": ""}
     assert again.publish() == ""
-    assert figures.stat() == before
+    assert figures.stat().st_mtime_ns == before.st_mtime_ns
     assert host.slots.started == started
 
 
