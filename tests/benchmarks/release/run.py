@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[3]
 COLLECTION = ROOT / "collections/ansible_collections/modelyard/mlops"
 CONVERGE = COLLECTION / "extensions/molecule/app_deploy/converge.yml"
 RESULTS = Path(__file__).with_name("results.json")
-ROUNDS = 5
+ROUNDS = 3
 IN_TURN = Path(__file__).with_name("through_ingress.py")
 
 BEFORE_SWITCH = ("vacate", "start", "gate", "warm_up", "measure")

@@ -9,9 +9,37 @@ import hmac
 import json
 import re
 import typing as t
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 
 SLOTS = ("blue", "green")
+
+# How a release is brought into service, and what that is unless somebody says otherwise.
+DELIVERY: dict[str, t.Any] = {
+    "strategy": "blue_green",
+    "keep_previous_running": False,
+    "gate": {"path": "/ready", "status": 200, "contains": "", "in_a_row": 3, "budget": 60, "timeout": 5},
+    "warm_up": {"requests": 0, "path": "/", "method": "GET", "body": "", "status": 200, "contains": ""},
+    "watch": {
+        "seconds": 3.0,
+        "min_requests": 20,
+        "error_margin_percent": 5.0,
+        "latency_ratio": 2.0,
+        "latency_margin_ms": 100.0,
+    },
+    "drain": 30,
+    "keep": 5,
+}
+
+# The same for what shapes its container.
+CONFIG: dict[str, t.Any] = {
+    "port": 8080,
+    "env": {},
+    "memory": "512m",
+    "cpus": 0.0,
+    "pids": 256,
+    "user": "",
+    "grace": 30,
+}
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
 
@@ -44,9 +72,11 @@ class Release:
 
     @classmethod
     def from_json(cls, value: dict[str, t.Any]) -> Release:
-        """The reverse of to_json."""
+        """The reverse of to_json, also of what an older or a newer version of this collection wrote."""
         known = {item.name for item in fields(cls)}
-        return cls(**{key: item for key, item in value.items() if key in known})
+        release = cls(**{key: item for key, item in value.items() if key in known})
+        delivery = _completed(DELIVERY, release.delivery)
+        return replace(release, config={"cpus": CONFIG["cpus"], **release.config}, delivery=delivery)
 
     def to_json(self) -> dict[str, t.Any]:
         """All of it; holds no secret."""
@@ -109,6 +139,15 @@ def seal(secrets: dict[str, str], key: bytes) -> dict[str, str]:
         name: hmac.new(key, value.encode(), hashlib.sha256).hexdigest() if key else ""
         for name, value in sorted(secrets.items())
     }
+
+
+def _completed(defaults: dict[str, t.Any], given: dict[str, t.Any]) -> dict[str, t.Any]:
+    """What is given of the options that there are, and the defaults of the others."""
+    found = {}
+    for name, default in defaults.items():
+        value = given.get(name, default)
+        found[name] = _completed(default, value) if isinstance(default, dict) else value
+    return found
 
 
 def check_name(name: str) -> str:

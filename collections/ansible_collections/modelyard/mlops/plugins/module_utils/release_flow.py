@@ -82,15 +82,6 @@ class Delivery:
             return f"release {release.number} should serve from the {active.slot} slot, but {state}"
         return self._traffic.problem(release, active.slot)
 
-    def route_is_right(self, active: Active) -> bool:
-        """Whether the ingress sends the app's requests to the active slot, now and after a restart."""
-        route = self._router.route(self._store.name)
-        return (route.file, route.running) == (active.slot, active.slot)
-
-    def redirect(self, active: Active) -> None:
-        """Make it so."""
-        self._router.point(self._store.name, active.slot)
-
     def deliver(self, release: Release, action: str, by: str, commit: str, delivery: str = "") -> None:
         """Bring a release into service. It is in the store already.
 

@@ -9,60 +9,27 @@ import typing as t
 
 from .container import parse_size
 from .ledger import AppStore, now
-from .release import Release, ReleaseError, check_slots, seal
+from .release import CONFIG, DELIVERY, Release, ReleaseError, check_slots, seal
 
 Options = dict[str, t.Any]
-
-# How a release is brought into service, which is no part of what it is.
-DELIVERY = ("strategy", "keep_previous_running", "gate", "warm_up", "watch", "drain", "keep")
 
 _SECRET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def app_options() -> Options:
     """The argument spec of an app."""
+    options = {name: _option(default) for name, default in {**CONFIG, **DELIVERY}.items() if name != "keep"}
     return {
-        "port": _option("int", 8080),
+        **options,
         "slots": {"type": "list", "elements": "int", "default": []},
-        "env": _option("dict", {}),
-        "secrets": {"type": "dict", "default": {}, "no_log": True},
-        "user": _option("str", ""),
-        "memory": _option("str", "512m"),
-        "cpus": _option("float", 0.0),
-        "pids": _option("int", 256),
-        "grace": _option("int", 30),
-        "strategy": {"type": "str", "choices": ["blue_green", "recreate"], "default": "blue_green"},
-        "keep_previous_running": _option("bool", False),
-        "gate": _group(
-            path=_option("str", "/ready"),
-            status=_option("int", 200),
-            contains=_option("str", ""),
-            in_a_row=_option("int", 3),
-            budget=_option("int", 60),
-            timeout=_option("int", 5),
-        ),
-        "warm_up": _group(
-            requests=_option("int", 0),
-            path=_option("str", "/"),
-            method=_option("str", "GET"),
-            body=_option("str", ""),
-            status=_option("int", 200),
-            contains=_option("str", ""),
-        ),
-        "watch": _group(
-            seconds=_option("float", 3.0),
-            min_requests=_option("int", 20),
-            error_margin_percent=_option("float", 5.0),
-            latency_ratio=_option("float", 2.0),
-            latency_margin_ms=_option("float", 100.0),
-        ),
-        "drain": _option("int", 30),
+        "secrets": {**_option({}), "no_log": True},
+        "strategy": {**_option(DELIVERY["strategy"]), "choices": ["blue_green", "recreate"]},
     }
 
 
 def record_options() -> Options:
     """The argument spec of who does it."""
-    return {"by": _option("str", ""), "commit": _option("str", ""), "break_lock": _option("bool", False)}
+    return {"by": _option(""), "commit": _option(""), "break_lock": _option(False)}
 
 
 def longest_run(options: Options) -> float:
@@ -113,9 +80,10 @@ def secret_values(options: Options) -> dict[str, str]:
     return {name: str(value) for name, value in options["secrets"].items()}
 
 
-def _option(type_: str, default: t.Any) -> Options:
-    return {"type": type_, "default": default}
-
-
-def _group(**options: Options) -> Options:
-    return {"type": "dict", "default": {}, "apply_defaults": True, "options": options}
+def _option(default: t.Any) -> Options:
+    """An option of its default's type; a default that has keys is a group of options."""
+    option = {"type": type(default).__name__, "default": default}
+    if isinstance(default, dict) and default:
+        suboptions = {name: _option(value) for name, value in default.items()}
+        return {"type": "dict", "default": {}, "apply_defaults": True, "options": suboptions}
+    return option

@@ -102,7 +102,7 @@ class App:
             # How a release is gated is what code says now, not what it said when the release was made.
             active = replace(active, delivery=wanted.delivery)
             problem = self.delivery.problem(ledger.active, active)
-            route_is_right = self.delivery.route_is_right(ledger.active)
+            route_is_right = self._router.is_pointed(self._store.name, ledger.active.slot)
         held = [self._store.release(number) for number in ledger.held]
         return decide(active, wanted, held, problem, route_is_right, self._options["force"])
 
@@ -129,7 +129,7 @@ class App:
 
     def _do(self, decision: Decision, ledger: Ledger) -> None:
         if decision.action == "redirect" and ledger.active:
-            self.delivery.redirect(ledger.active)
+            self._router.point(self._store.name, ledger.active.slot)
         if decision.action not in DEPLOYS:
             return
         target = decision.target

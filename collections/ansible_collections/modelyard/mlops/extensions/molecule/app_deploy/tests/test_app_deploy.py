@@ -91,6 +91,8 @@ def test_container_can_do_nothing_but_serve(host: Host) -> None:
     assert container["Config"]["User"] == "10001"
     assert settings["ReadonlyRootfs"]
     assert settings["CapDrop"] == ["ALL"]
+    assert settings["SecurityOpt"] == ["no-new-privileges"]
+    assert settings["LogConfig"] == {"Type": "local", "Config": {"max-size": "10m", "max-file": "3"}}
     assert settings["Memory"] == 128 << 20
     assert settings["PidsLimit"] == 256
     assert settings["RestartPolicy"]["Name"] == "unless-stopped"

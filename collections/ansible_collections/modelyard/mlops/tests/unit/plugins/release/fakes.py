@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ansible_collections.modelyard.mlops.plugins.module_utils.haproxy import INTERNAL_PORT, Load, Route
+from ansible_collections.modelyard.mlops.plugins.module_utils.haproxy import INTERNAL_PORT, Load
 from ansible_collections.modelyard.mlops.plugins.module_utils.ledger import AppStore
 from ansible_collections.modelyard.mlops.plugins.module_utils.release import SLOTS, Release
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_flow import Delivery
@@ -111,8 +111,8 @@ class FakeRouter:
         self.errors = 0
         self.sessions = 0
 
-    def route(self, _app: str) -> Route:
-        return Route(self.file, self.running)
+    def is_pointed(self, _app: str, slot: str) -> bool:
+        return self.file == self.running == slot
 
     def file_slot(self, _app: str) -> str | None:
         return self.file

@@ -52,6 +52,14 @@ class TestIdentity:
     def test_json_and_back(self) -> None:
         assert Release.from_json(json.loads(json.dumps(release(1).to_json()))) == release(1)
 
+    def test_release_of_an_older_version_is_completed_and_one_of_a_newer_is_read(self) -> None:
+        stored = json.loads(json.dumps(release(1).to_json()))
+        del stored["config"]["cpus"], stored["delivery"]["strategy"], stored["delivery"]["watch"]["latency_ratio"]
+        stored["delivery"]["watch"]["of_tomorrow"] = stored["delivery"]["tomorrow"] = stored["tomorrow"] = 1
+        found = Release.from_json(stored)
+        assert found.delivery == {**DELIVERY, "watch": {**DELIVERY["watch"], "latency_ratio": 2.0}}  # type: ignore[dict-item]
+        assert found.identity == release(1).identity
+
     def test_of_a_secret_only_the_beginning_of_its_fingerprint_is_shown(self) -> None:
         sealed = seal({"A": "one"}, b"key")
         shown = json.loads(describe(release(1, secrets=sealed), {}))["secrets"]

@@ -90,7 +90,7 @@ def test_same_again_is_a_plan_and_no_more(host: Host, figures: Path, monkeypatch
     assert result["plan"] == []
     assert result["diff"] == {"before": "", "after": ""}
     assert again.publish() == ""
-    assert figures.stat() == before
+    assert figures.stat().st_mtime_ns == before.st_mtime_ns
     assert host.slots.started == started
 
 
@@ -142,6 +142,15 @@ def test_a_dead_run_is_something_to_do_although_the_same_release_serves(
     assert result["recovered"] == "took back the deploy of release 2, which died at the step gate"
     assert result["action"] == "none"
     assert host.serving() == 1
+
+
+def test_wrong_route_is_corrected_and_nothing_starts(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(app(host, monkeypatch, 1))
+    started, host.router.running = list(host.slots.started), "green"
+    result = run(app(host, monkeypatch, 1))
+    assert (result["action"], result["plan"]) == ("redirect", ["send the requests to the blue slot"])
+    assert host.serving() == 1
+    assert host.slots.started == started
 
 
 def test_gate_that_code_says_now_is_the_one_that_counts(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
