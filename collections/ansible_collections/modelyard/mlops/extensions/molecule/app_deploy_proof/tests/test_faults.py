@@ -44,7 +44,7 @@ def deploy(machine: Machine, release: dict[str, Any]) -> None:
     [
         (new(BEHAVIOUR="exits"), "refused at the step gate: the container has stopped, exit code 3"),
         ({**new(BEHAVIOUR="never ready"), "gate": {"in_a_row": 1, "budget": 1}}, "answered 503 instead of 200"),
-        (new(BEHAVIOUR="hungry"), "killed because it ran out of memory"),
+        (new(BEHAVIOUR="hungry"), "exit code 137"),
         ({**new(BEHAVIOUR="unready later", AFTER=1), "watch": {"seconds": 3}}, "taken back after the switch"),
         ({**new(BEHAVIOUR="dies later", AFTER=1), "watch": {"seconds": 3}}, "taken back after the switch"),
     ],

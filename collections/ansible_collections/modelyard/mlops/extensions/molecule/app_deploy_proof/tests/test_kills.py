@@ -94,7 +94,7 @@ def controller(release: dict[str, Any]) -> Iterator[None]:
         process.wait()
 
 
-@pytest.mark.parametrize(("victim", "step"), cases())
+@pytest.mark.parametrize(("victim", "step"), list(cases()))
 def test_after_a_kill_one_release_serves_and_the_next_run_finishes(
     machine: Machine, serving: int, victim: str, step: str
 ) -> None:
