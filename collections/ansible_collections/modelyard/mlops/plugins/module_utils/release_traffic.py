@@ -115,12 +115,17 @@ class Traffic:
         return f"{busy} connections to the old release were still open after {seconds:g} s" if busy else ""
 
     def _probe(self, release: Release) -> Probe:
-        """Ask through the ingress what the release is warmed up with, or else what its gate asks."""
+        """Ask through the ingress what the gate asks, and what the release is warmed up with; the last is timed."""
         gate = Gate.from_options(release.delivery["gate"])
-        question = _warm_question(release) if release.delivery["warm_up"]["requests"] else gate.question
-        question = replace(question, path=f"/apps/{self._app}{question.path}")
-        begun = self._clock.monotonic()
-        problem = self._ask(INTERNAL_PORT, question, gate.timeout)
+        questions = [gate.question]
+        if release.delivery["warm_up"]["requests"]:
+            questions.append(_warm_question(release))
+        for question in questions:
+            question = replace(question, path=f"/apps/{self._app}{question.path}")
+            begun = self._clock.monotonic()
+            problem = self._ask(INTERNAL_PORT, question, gate.timeout)
+            if problem:
+                break
         return Probe(problem, (self._clock.monotonic() - begun) * 1000)
 
     def _sessions(self, slot: str) -> int:

@@ -3,8 +3,8 @@
 """Whether a release that has just begun to serve does so as well as the one before it.
 
 Errors are counted by HAProxy, over all requests to the slot. Times are those of probes through the ingress, as HAProxy
-keeps no sum of them that begins where a release begins; a probe is the warm-up request where there is one, and it
-waits in the same queue as everybody else's requests.
+keeps no sum of them that begins where a release begins; a probe asks the gate's question, and after it the warm-up
+request where there is one, and it waits in the same queue as everybody else's requests.
 """
 
 from __future__ import annotations

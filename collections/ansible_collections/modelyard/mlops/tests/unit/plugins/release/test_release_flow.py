@@ -223,6 +223,13 @@ def test_slow_release_is_taken_back(serving: Host) -> None:
     assert_tidy(serving, 1)
 
 
+def test_release_that_is_not_ready_any_more_is_taken_back_although_it_answers(serving: Host) -> None:
+    serving.wrong_paths.add("/apps/demo/ready")
+    with pytest.raises(Refused, match="behind the ingress, GET /apps/demo/ready was not answered"):
+        serving.deliver(release(2))
+    assert_tidy(serving, 1)
+
+
 def test_release_as_slow_as_the_old_one_serves(serving: Host) -> None:
     serving.slow |= {1, 2}
     serving.deliver(release(2))
