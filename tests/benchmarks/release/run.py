@@ -124,7 +124,8 @@ class Bench:
     def _play(self, playbook: str, variables: dict[str, Any]) -> Outcome:
         command = ["ansible-playbook", "-i", str(self._inventory), playbook, "-e", json.dumps(variables)]
         done = subprocess.run(command, env=self._env, capture_output=True, text=True, check=False)
-        report = json.loads(done.stdout[done.stdout.index("\n{") :] if "\n{" in done.stdout else done.stdout)
+        # The task's own lines come before it, and others' may after it.
+        report, _end = json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("{\n") :])
         seconds, result = 0.0, None
         for task in (task for play in report["plays"] for task in play["tasks"]):
             answer = task["hosts"].get("host", {})

@@ -141,9 +141,9 @@ options:
         type: float
         default: 2.0
       latency_margin_ms:
-        description: Milliseconds that its answers may take beyond that.
+        description: Milliseconds that its answers may take beyond that. A busy host needs more than a quiet one.
         type: float
-        default: 100.0
+        default: 1000.0
   drain:
     description: Seconds that requests to the old release have to end before its container is told to stop.
     type: int

@@ -238,7 +238,7 @@ class Delivery:
         :param trouble: why the old release does not serve again, if it does not.
         """
         self._check_lock()
-        state, log = self._slots.state(journal.slot), self._slots.logs(journal.slot)
+        state, log = self._traffic.ending(journal.slot), self._slots.logs(journal.slot)
         self._slots.remove(journal.slot)
         if journal.vacated and outcome != "returned":
             trouble = self._serve_again(journal)

@@ -10,10 +10,14 @@ from dataclasses import replace
 from .haproxy import INTERNAL_PORT, HaproxyError, Load, Router
 from .release import Release
 from .release_gate import Ask, Clock, Failed, Gate, Question
-from .release_slots import Slots
+from .release_slots import Slots, State
 from .release_watch import Baseline, Probe, Watch
 
 DRAIN_INTERVAL = 0.1
+
+# The exit code of a process that was killed, and for how many seconds the engine may not have said why.
+KILLED = 137
+ENDING = 1.0
 
 # So many wrong answers in a row mean that a serving release is broken.
 ANSWERS = 3
@@ -102,6 +106,15 @@ class Traffic:
             lambda: self.load(slot),
             self._clock,
         )
+
+    def ending(self, slot: str) -> State:
+        """How a slot's container ended. That it ran out of memory, a busy engine says a moment later."""
+        deadline = self._clock.monotonic() + ENDING
+        state = self._slots.state(slot)
+        while state.exit_code == KILLED and not state.out_of_memory and self._clock.monotonic() < deadline:
+            self._clock.sleep(DRAIN_INTERVAL)
+            state = self._slots.state(slot)
+        return state
 
     def drain(self, slot: str, port: int, seconds: float) -> str:
         """Wait until nobody talks to a slot any more; returns what is left, which then gets the grace period."""

@@ -27,7 +27,7 @@ class App(BaseHTTPRequestHandler):
         """Answer with the release, after a moment of work."""
         global answers
         answers += 1
-        time.sleep(0.6 if BEHAVIOUR == "slow" else 0.02)
+        time.sleep(1.5 if BEHAVIOUR == "slow" else 0.02)
         failing = BEHAVIOUR == "fails later" and answers > GOOD_ANSWERS
         self._send(500 if failing else 200, {"version": os.environ["VERSION"], "release": os.environ["RELEASE"]})
 

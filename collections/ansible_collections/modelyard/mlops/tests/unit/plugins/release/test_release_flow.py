@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ansible_collections.modelyard.mlops.plugins.module_utils.ledger import Ledger
@@ -14,6 +16,7 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.release_flow impor
     Refused,
 )
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_lock import LockError
+from ansible_collections.modelyard.mlops.plugins.module_utils.release_slots import State
 
 from .fakes import DELIVERY, Host, Killed, release
 
@@ -318,3 +321,17 @@ def test_run_whose_lock_was_broken_removes_nothing(serving: Host) -> None:
     with pytest.raises(LockError):
         serving.deliver(release(2))
     assert serving.slots.states[GREEN].release == 2, "what stands in the slot may be the other run's by now"
+
+
+def test_lack_of_memory_that_the_engine_says_late_is_told(serving: Host) -> None:
+    serving.slots.broken.add(2)
+    states = iter([137, 137, 137])
+
+    def state(slot: str) -> State:
+        late = next(states, None) is None
+        found = serving.slots.states.get(slot, State())
+        return replace(found, exit_code=137, out_of_memory=late) if found.release == 2 else found
+
+    serving.slots.state = state  # type: ignore[method-assign]
+    with pytest.raises(Refused, match="In the end the container was killed because it ran out of memory"):
+        serving.deliver(release(2))
