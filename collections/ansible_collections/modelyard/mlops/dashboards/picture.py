@@ -143,7 +143,7 @@ def _timeseries(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]],
             if level["value"] is not None and level["value"] <= top * 1.12:
                 axes.axhline(level["value"], color=LEVELS[level["color"]], linewidth=0.9, linestyle="--", zorder=2)
     one = step(top, defaults["unit"])
-    axes.set_yticks(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(0, top * 1.1 / one) * one)
+    axes.set_yticks([at * one for at in MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(0, top * 1.1 / one)])
     axes.set_ylim(0, top * 1.12)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: shown(value, defaults["unit"])))
     axes.grid(axis="y", color=EDGE, linewidth=0.6, zorder=0)
