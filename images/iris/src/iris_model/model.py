@@ -50,7 +50,7 @@ class Model:
         """
         digest = verify(folder)
         try:
-            metadata = json.loads((folder / METADATA_FILE).read_text("utf-8"))
+            metadata = _metadata(folder)
             model = cls(*_session((folder / MODEL_FILE).read_bytes()), metadata, digest)
         except (OSError, ValueError) as error:
             raise IrisError(f"no model can be loaded from {folder}: {error}") from error
@@ -71,6 +71,20 @@ class Model:
         """Return labels of shape (n,) for features of shape (n, 4)."""
         labels: NDArray[np.int64] = self.session.run(_LABELS, {"features": features}, self.run_options)[0]
         return labels
+
+
+def _metadata(folder: Path) -> dict[str, Any]:
+    """Return what a model says of itself.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not that of a model.
+    """
+    metadata = json.loads((folder / METADATA_FILE).read_text("utf-8"))
+    for key, kind in {"features": list, "classes": list, "training": dict}.items():
+        if not isinstance(metadata, dict) or not isinstance(metadata.get(key), kind):
+            raise ValueError(f'{METADATA_FILE} has no {kind.__name__} "{key}"')
+    return dict(metadata)
 
 
 def _session(content: bytes) -> tuple[onnxruntime.InferenceSession, onnxruntime.RunOptions]:
