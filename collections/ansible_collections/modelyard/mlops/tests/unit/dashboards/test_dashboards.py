@@ -67,7 +67,7 @@ def test_nothing_points_to_one_machine(text: str) -> None:
 
 
 def test_the_service_dashboard_shows_the_three_metrics() -> None:
-    expressions = [expression for _, expression in queries(BUILT["modelyard-service.json"])]
+    expressions = [expression for _unused, expression in queries(BUILT["modelyard-service.json"])]
     for metric in ("rate(request_count_total[1m])", "in_progress", "request_latency_seconds_bucket"):
         assert any(metric in expression for expression in expressions)
 
@@ -90,7 +90,9 @@ def test_each_metric_of_a_rule_is_exported_by_something() -> None:
 
 
 def test_each_figure_of_ours_has_a_panel() -> None:
-    shown = {name for dashboard in BUILT.values() for _, query in queries(dashboard) for name in metric_names(query)}
+    shown = {
+        name for dashboard in BUILT.values() for _unused, query in queries(dashboard) for name in metric_names(query)
+    }
     # The last run's start, promotion and version are the champion's, or are in MLflow.
     unseen = {f"modelyard_training_{name}" for name in ("started_timestamp_seconds", "promoted", "model_version")}
     assert figures() - shown == unseen
