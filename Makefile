@@ -80,7 +80,7 @@ down: setup ## Remove everything that `make up` made, and nothing else
 	@$(DELIVERY) down $(ARGS)
 
 ##@ Development
-.PHONY: lint unit molecule e2e benchmark dashboards lock scenarios
+.PHONY: lint unit molecule e2e benchmark dashboards docs lock scenarios
 lint: setup-dev ## All linters
 	@tests/lint
 
@@ -98,6 +98,10 @@ benchmark: setup-dev ## Measure, beside the peer, in one run: TOPIC=a folder of 
 
 dashboards: setup-dev ## Build the dashboards from their Python into the Grafana role
 	@cd $(COLLECTION) && $(BIN)/python -m dashboards
+
+docs: setup-dev ## Bring the generated parts of READMEs up to date, and build the site into .cache/docs
+	@PYTHONPATH=tests $(BIN)/python -m docs generate
+	@PYTHONPATH=tests $(BIN)/python -m docs site
 
 lock: setup-dev ## Lock the Python requirements again, with hashes and without a registry's address
 	@tests/lock $(ARGS)

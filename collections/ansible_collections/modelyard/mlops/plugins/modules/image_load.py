@@ -16,6 +16,17 @@ description:
   - What can be mended by sending more is an answer (RV(outcome)) and no failure.
 version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
+attributes:
+  check_mode:
+    support: full
+    details: Says whether the image would be loaded or the name moved.
+  diff_mode:
+    support: none
+    details: There is nothing to show.
+  idempotent:
+    support: full
 options:
   name:
     description: The reference that the image gets.
@@ -79,13 +90,6 @@ options:
     description: The folder in which the chunks arrived.
     type: path
     default: /var/lib/modelyard/images/staging
-attributes:
-  check_mode:
-    description: Says whether the image would be loaded or the name moved.
-    support: full
-  diff_mode:
-    description: There is nothing to show.
-    support: none
 """
 
 EXAMPLES = r"""

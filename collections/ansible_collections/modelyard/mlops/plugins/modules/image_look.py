@@ -16,6 +16,18 @@ description:
   - When an image is missing, the folder is made in which its chunks will arrive.
 version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
+attributes:
+  check_mode:
+    support: full
+    details: Looks, and does not make the folder.
+  diff_mode:
+    support: N/A
+    details: It changes nothing that could be shown.
+  idempotent:
+    support: full
+    details: The folder that it may make is not counted as a change.
 options:
   images:
     description: The wanted images.
@@ -47,13 +59,6 @@ options:
     description: The folder in which the releases of apps are recorded.
     type: path
     default: /var/lib/modelyard/apps
-attributes:
-  check_mode:
-    description: Looks, and does not make the folder.
-    support: full
-  diff_mode:
-    description: There is nothing to show.
-    support: none
 """
 
 EXAMPLES = r"""

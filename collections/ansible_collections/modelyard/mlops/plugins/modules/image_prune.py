@@ -15,6 +15,17 @@ description:
   - Only images that M(modelyard.mlops.image_transfer) brought are removed, and none that others gave a name to.
 version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
+attributes:
+  check_mode:
+    support: full
+    details: Says what would be removed.
+  diff_mode:
+    support: none
+    details: There is nothing to show.
+  idempotent:
+    support: full
 options:
   images:
     description: The images that the host has to have.
@@ -46,13 +57,6 @@ options:
     description: The folder in which chunks arrive; next to it is recorded what was brought.
     type: path
     default: /var/lib/modelyard/images/staging
-attributes:
-  check_mode:
-    description: Says what would be removed.
-    support: full
-  diff_mode:
-    description: There is nothing to show.
-    support: none
 """
 
 EXAMPLES = r"""

@@ -15,6 +15,17 @@ description:
   - An engine with the containerd store is refused, since it does not tell the key of what it has pulled.
 version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
+attributes:
+  check_mode:
+    support: full
+    details: Says whether the image would be pulled or the name moved.
+  diff_mode:
+    support: none
+    details: There is nothing to show.
+  idempotent:
+    support: full
 options:
   name:
     description: The reference that the image gets.
@@ -40,13 +51,6 @@ options:
     description: The folder in which chunks of other images arrive; next to it is recorded what was brought.
     type: path
     default: /var/lib/modelyard/images/staging
-attributes:
-  check_mode:
-    description: Says whether the image would be pulled or the name moved.
-    support: full
-  diff_mode:
-    description: There is nothing to show.
-    support: none
 """
 
 EXAMPLES = r"""
