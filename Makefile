@@ -80,7 +80,7 @@ down: setup ## Remove everything that `make up` made, and nothing else
 	@$(DELIVERY) down $(ARGS)
 
 ##@ Development
-.PHONY: lint unit molecule e2e benchmark dashboards pictures lock scenarios
+.PHONY: lint unit molecule e2e benchmark dashboards pictures docs lock scenarios
 lint: setup-dev ## All linters
 	@tests/lint
 
@@ -98,6 +98,10 @@ benchmark: setup-dev ## Measure, beside the peer, in one run: TOPIC=a folder of 
 
 dashboards: setup-dev ## Build the dashboards from their Python into the Grafana role
 	@cd $(COLLECTION) && $(BIN)/python -m dashboards
+
+docs: setup-dev ## Bring the generated parts of READMEs up to date, and build the site into .cache/docs
+	@PYTHONPATH=tests $(BIN)/python -m docs generate
+	@PYTHONPATH=tests $(BIN)/python -m docs site
 
 pictures: setup-dev ## Draw the dashboards with what a yard that is up has measured in the last MINUTES=30
 	@ADDRESS=$$($(DELIVERY) address) PYTHONPATH=$(CURDIR)/playbooks:$(CURDIR)/collections $(BIN)/python tests/pictures.py

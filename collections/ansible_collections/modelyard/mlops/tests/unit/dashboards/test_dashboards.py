@@ -121,7 +121,7 @@ def test_nothing_points_to_one_machine(text: str) -> None:
 
 
 def test_the_service_dashboard_shows_the_three_metrics() -> None:
-    expressions = [expression for _, expression in queries(BUILT["modelyard-service.json"])]
+    expressions = [expression for _unused, expression in queries(BUILT["modelyard-service.json"])]
     for metric in ("rate(request_count_total[1m])", "in_progress", "request_latency_seconds_bucket"):
         assert any(metric in expression for expression in expressions)
 
