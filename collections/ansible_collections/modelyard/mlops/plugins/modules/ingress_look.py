@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright: The Modelyard authors
 # SPDX-License-Identifier: Apache-2.0
+# Apache-2.0 is compatible with the GNU General Public License v3.0, under which Ansible itself is.
 """Say how a host's ingress is now, as far as its next configuration depends on it."""
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ def main() -> None:
     path = os.path.join(module.params["folder"], "haproxy.cfg")
     configuration = _read(path)
     # Exit code 1: dpkg never heard of it.
-    _, conffiles, _ = module.run_command(["dpkg-query", "--show", "--showformat=${Conffiles}\n", "haproxy"])
+    _code, conffiles, _errors = module.run_command(["dpkg-query", "--show", "--showformat=${Conffiles}\n", "haproxy"])
     module.exit_json(
         changed=False,
         foreign=foreign(path, configuration, conffiles),
