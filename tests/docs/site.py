@@ -19,6 +19,7 @@ import yaml
 from docs import COLLECTION, ROOT
 
 OUTPUT = ROOT / ".cache/docs"
+PICTURES = COLLECTION / "docs/images"
 SPHINX = Path(__file__).resolve().parent / "sphinx"
 
 LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)\s#]*)(#[^)\s]*)?(?=\))")
@@ -48,14 +49,13 @@ docs/runbooks
 ```{toctree}
 :hidden:
 :caption: Roles
-:glob:
-roles/*/README
+@ROLES@
 ```
 
 ```{toctree}
 :hidden:
 :caption: Reference
-reference/index
+Modules, filters, roles <reference/index>
 ```
 """
 
@@ -92,9 +92,11 @@ def write_pages(source: Path) -> None:
     for path, page in pages.items():
         text = relink(path.read_text(), path, pages)
         (source / page).parent.mkdir(parents=True, exist_ok=True)
-        (source / page).write_text(text + CONTENTS if page == Path("index.md") else text)
-    for picture in COLLECTION.glob("docs/**/*.svg"):
-        shutil.copy(picture, source / picture.relative_to(COLLECTION))
+        (source / page).write_text(text)
+    roles = sorted(path.name for path in (COLLECTION / "roles").iterdir())
+    with (source / "index.md").open("a") as index:
+        index.write(CONTENTS.replace("@ROLES@", "\n".join(f"{role} <roles/{role}/README>" for role in roles)))
+    shutil.copytree(PICTURES, source / PICTURES.relative_to(COLLECTION))
 
 
 def relink(text: str, path: Path, pages: Mapping[Path, Path]) -> str:
@@ -109,7 +111,7 @@ def relink(text: str, path: Path, pages: Mapping[Path, Path]) -> str:
         anchor = match[2] or ""
         if file in pages:
             return os.path.relpath(pages[file], pages[path].parent) + anchor
-        if file.suffix == ".svg":
+        if PICTURES in file.parents:
             return match[0]
         return f"{repository}/tree/main/{file.relative_to(ROOT)}{anchor}"
 

@@ -134,6 +134,9 @@ def test_every_example_is_previewed_on_a_fresh_host() -> None:
     run = [play["ansible.builtin.import_playbook"].removeprefix("../../../") for play in converge]
     there = [str(path.relative_to(COLLECTION)) for path in COLLECTION.glob("docs/examples/*/*.yml")]
     assert sorted(run) == sorted(there)
+    scenario = (COLLECTION / "extensions/molecule/examples/molecule.yml").read_text()
+    secrets = {name for path in there for name in re.findall(r"\bvault_\w+", (COLLECTION / path).read_text())}
+    assert [name for name in sorted(secrets) if f" {name}: " not in scenario] == []
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.stem))

@@ -19,10 +19,13 @@ myst_enable_extensions = ["colon_fence"]
 nitpicky = True
 
 html_theme = "furo"
-html_title = "modelyard.mlops"
+html_title = "Modelyard"
 html_show_sphinx = False
 html_copy_source = False
-highlight_language = "yaml+jinja"
+html_static_path = ["static"]
+html_css_files = ["wide.css"]
+# Of blocks that do not name theirs, such as drawings.
+highlight_language = "text"
 
 # What antsibull-docs' pages refer to and ansible-core's documentation has, which is not asked for it: a build needs no
 # network.
@@ -45,6 +48,12 @@ def find_elsewhere(
     return nodes.reference("", "", content, refuri=f"https://docs.ansible.com/ansible-core/devel/{page}")
 
 
+def drop_contents(_app: Sphinx, _page: str, content: list[str]) -> None:
+    """Take out antsibull-docs' table of a page's contents: the theme has one beside the page, and refuses another."""
+    content[0] = re.sub(r"^\.\. contents::\n(?:   :.*\n)*", "", content[0], flags=re.MULTILINE)
+
+
 def setup(app: Sphinx) -> None:
-    """Have Sphinx ask."""
+    """Have Sphinx call these."""
     app.connect("missing-reference", find_elsewhere)
+    app.connect("source-read", drop_contents)

@@ -21,8 +21,8 @@ positional: here, addresses, http
 options:
   _input:
     description:
-      - By host, its exporters as in C(ingress_metrics). O(_input[].job), or else the name, is Prometheus' job;
-        O(_input[].labels) are for all that comes from the exporter.
+      - By host, its exporters as in C(ingress_metrics). Their C(job), or else the name, is Prometheus' job; their
+        C(labels) are for all that comes from the exporter.
     type: dict
     required: true
   here:
@@ -42,7 +42,7 @@ options:
 EXAMPLES = r"""
 prometheus_scrape: >-
   {{ {'ops-1': [{'name': 'node', 'port': 9100}], 'app-1': [{'name': 'node', 'port': 9100}]}
-     | modelyard.mlops.scrape_plan('ops-1', {'app-1': '10.0.0.5'}, {'basic_auth': {'username': 'prometheus', ...}}) }}
+     | modelyard.mlops.scrape_plan('ops-1', {'app-1': '10.0.0.5'}, prometheus_login) }}
 # => [{"job": "node", "targets": ["127.0.0.1:9100"], "metrics_path": "/metrics", "labels": {"instance": "ops-1"}},
 #     {"job": "node", "targets": ["10.0.0.5:443"], "metrics_path": "/-/metrics/node", "labels": {"instance": "app-1"},
 #      "http": {"scheme": "https", "basic_auth": ...}}]
