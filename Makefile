@@ -80,9 +80,12 @@ down: setup ## Remove everything that `make up` made, and nothing else
 	@$(DELIVERY) down $(ARGS)
 
 ##@ Development
-.PHONY: lint unit molecule e2e benchmark dashboards pictures docs lock scenarios
+.PHONY: lint sanity unit molecule e2e benchmark dashboards pictures docs lock scenarios
 lint: setup-dev ## All linters
 	@tests/lint
+
+sanity: setup-dev ## All of ansible-test's sanity tests, minutes; ARGS="pylint import" for some
+	@$(BIN)/python tests/sanity.py $(ARGS)
 
 unit: setup-dev ## Unit tests, seconds
 	@$(BIN)/python tests/run.py unit $(ARGS)

@@ -23,7 +23,9 @@ FORBIDDEN = {
     re.escape(str(ROOT)) + r"\b": "the path of this clone",
 }
 LICENSED = (".py", ".tf", ".mjs", "Dockerfile", "Makefile")
+# REUSE-IgnoreStart
 LICENCE = "SPDX-License-Identifier: Apache-2.0"
+# REUSE-IgnoreEnd
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ Each test gets an environment of its own by ansible-test, kept in .cache/sanity.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -56,10 +57,10 @@ def _environment() -> dict[str, str]:
 
 def _pip_version() -> str:
     """Return the version of the first pip as ansible-test spells it in its cache: 24_2."""
-    import ansible_test  # it is no dependency of what imports this module
-
-    source = Path(ansible_test.__path__[0]) / "_internal/python_requirements.py"
-    found = re.search(r"pip='([\d.]+)'", source.read_text())
+    package = importlib.util.find_spec("ansible_test")
+    folders = (package.submodule_search_locations if package else None) or []
+    source = "".join(Path(folder, "_internal/python_requirements.py").read_text() for folder in folders)
+    found = re.search(r"pip='([\d.]+)'", source)
     return found[1].replace(".", "_") if found else "unknown"
 
 

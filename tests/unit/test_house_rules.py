@@ -35,13 +35,13 @@ def test_what_no_file_may_hold_is_found(line: str) -> None:
 
 
 def test_what_only_looks_alike_is_not_found() -> None:
-    assert list(house_rules.check("a.py", "# SPDX-License-Identifier: Apache-2.0\nrmtree(x, ignore_errors=True)")) == []
+    assert list(house_rules.check("a.py", f"# {house_rules.LICENCE}\nrmtree(x, ignore_errors=True)")) == []
 
 
 @pytest.mark.parametrize("path", ["a.py", "b/main.tf", "images/x/Dockerfile", "Makefile"])
 def test_a_source_file_names_its_licence(path: str) -> None:
     assert len(list(house_rules.check(path, "x = 1\n"))) == 1
-    assert list(house_rules.check(path, "# SPDX-License-Identifier: Apache-2.0\nx = 1\n")) == []
+    assert list(house_rules.check(path, f"# {house_rules.LICENCE}\nx = 1\n")) == []
 
 
 def test_a_script_without_a_suffix_is_a_source_file() -> None:
