@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright: The Modelyard authors
 # SPDX-License-Identifier: Apache-2.0
+# Apache-2.0 is compatible with the GNU General Public License v3.0, under which Ansible itself is.
 """Load an image whose chunks have arrived on this host."""
 
 from __future__ import annotations
@@ -16,7 +17,17 @@ description:
 version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
 extends_documentation_fragment:
+  - modelyard.mlops.attributes
   - modelyard.mlops.images
+attributes:
+  check_mode:
+    support: full
+    details: Says whether the image would be loaded or the name moved.
+  diff_mode:
+    support: none
+    details: There is nothing to show.
+  idempotent:
+    support: full
 options:
   name:
     description: The reference that the image gets.
@@ -72,13 +83,6 @@ options:
     description: How long the transfer has taken up to now.
     type: float
     default: 0.0
-attributes:
-  check_mode:
-    description: Says whether the image would be loaded or the name moved.
-    support: full
-  diff_mode:
-    description: There is nothing to show.
-    support: none
 """
 
 EXAMPLES = r"""

@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright: The Modelyard authors
 # SPDX-License-Identifier: Apache-2.0
+# Apache-2.0 is compatible with the GNU General Public License v3.0, under which Ansible itself is.
 """Look at what a host has of some images."""
 
 from __future__ import annotations
@@ -16,15 +17,19 @@ description:
 version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
 extends_documentation_fragment:
+  - modelyard.mlops.attributes
   - modelyard.mlops.images
   - modelyard.mlops.images.house
 attributes:
   check_mode:
-    description: Looks, and does not make the folder.
     support: full
+    details: Looks, and does not make the folder.
   diff_mode:
-    description: There is nothing to show.
-    support: none
+    support: N/A
+    details: It changes nothing that could be shown.
+  idempotent:
+    support: full
+    details: The folder that it may make is not counted as a change.
 """
 
 EXAMPLES = r"""

@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright: The Modelyard authors
 # SPDX-License-Identifier: Apache-2.0
+# Apache-2.0 is compatible with the GNU General Public License v3.0, under which Ansible itself is.
 """Remove images that were brought to this host and are needed no more."""
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ description:
 version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
 extends_documentation_fragment:
+  - modelyard.mlops.attributes
   - modelyard.mlops.images
   - modelyard.mlops.images.house
 attributes:
   check_mode:
-    description: Says what would be removed.
     support: full
+    details: Says what would be removed.
   diff_mode:
-    description: There is nothing to show.
     support: none
+    details: There is nothing to show.
+  idempotent:
+    support: full
 """
 
 EXAMPLES = r"""

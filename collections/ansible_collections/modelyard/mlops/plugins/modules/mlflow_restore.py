@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright: The Modelyard authors
 # SPDX-License-Identifier: Apache-2.0
+# Apache-2.0 is compatible with the GNU General Public License v3.0, under which Ansible itself is.
 """Have an MLflow server continue with what a backup holds."""
 
 from __future__ import annotations
@@ -21,13 +22,18 @@ description:
     then stay as they are.
   - Works when the server's data folder is lost. When its container is lost too, let the role mlflow make an empty
     server first.
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
 attributes:
   check_mode:
     support: full
-    description: Unpacks and checks the archive, and changes nothing.
+    details: Unpacks and checks the archive, and changes nothing.
   diff_mode:
     support: full
-    description: Names the schema, the number of files and the age of what is restored.
+    details: Names the schema, the number of files and the age of what is restored.
+  idempotent:
+    support: none
+    details: Each run restores. It is meant for people, and for no play that runs again and again.
 options:
   folder:
     description: The folder of the archives.

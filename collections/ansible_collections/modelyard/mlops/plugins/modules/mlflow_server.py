@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright: The Modelyard authors
 # SPDX-License-Identifier: Apache-2.0
+# Apache-2.0 is compatible with the GNU General Public License v3.0, under which Ansible itself is.
 """Keep an MLflow server as it is described."""
 
 from __future__ import annotations
@@ -24,13 +25,17 @@ description:
   - Passwords and keys are files that the server's libraries read themselves, never part of the container's description.
   - The container has no capabilities, cannot gain privileges, sees its root file system read-only, publishes its port
     on the loopback address only and rotates its log. None of this is an option.
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
 attributes:
   check_mode:
     support: full
-    description: Works before the engine or the image is there, and names the upgrade once both are.
+    details: Works before the engine or the image is there, and names the upgrade once both are.
   diff_mode:
     support: full
-    description: Shows the container's description, without secrets.
+    details: Shows the container's description, without secrets.
+  idempotent:
+    support: full
 options:
   image:
     description: The image, as the host's engine knows it. Never pulled. By itself it runs C(mlflow server).

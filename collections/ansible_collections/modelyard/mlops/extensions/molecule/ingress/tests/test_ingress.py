@@ -145,7 +145,7 @@ def test_exporters_are_read_from_elsewhere_with_a_login(client: Client) -> None:
 
 def test_address_that_fails_to_log_in_must_wait_even_if_haproxy_is_reloaded(host: Host, client: Client) -> None:
     right, wrong = (basic("admin", password) for password in (PASSWORD, "wrong"))
-    statuses = [client.get("/grafana", tls=True, Authorization=wrong).status for _ in range(6)]
+    statuses = [client.get("/grafana", tls=True, Authorization=wrong).status for _unused in range(6)]
     assert statuses == [401] * 5 + [429]
     former = process_number(host)
     with host.sudo():
