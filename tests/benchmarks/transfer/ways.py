@@ -25,12 +25,14 @@ class Taken:
     :ivar seconds: of the whole command, the start of its programs too.
     :ivar wire: bytes that passed the first host's network interface, in both directions.
     :ivar sent: bytes of the image that were sent to the first host, as the tool counts them.
+    :ivar exported: bytes that the controller read from its engine, for all hosts together.
     :ivar memory: the most memory of the command's processes together, in bytes; 0 when it was not measured.
     """
 
     seconds: float
     wire: int
     sent: int = 0
+    exported: int = 0
     memory: int = 0
 
 
@@ -72,8 +74,10 @@ def role(image: str, hosts: Sequence[Host], folder: Path, cache: str, memory: bo
     wire = hosts[0].wire() - wire
     if running.returncode:
         raise RuntimeError(f"the role failed: {text[-3000:]}")
-    report = _report(json.loads(text[text.index("{") :]), hosts[0].name, image)
-    return Taken(seconds, wire, report["bytes_sent"], watch.most if watch else 0)
+    answers = json.loads(text[text.index("{") :])
+    reports = [_report(answers, host.name, image) for host in hosts]
+    exported = sum(report["bytes_exported"] for report in reports)
+    return Taken(seconds, wire, reports[0]["bytes_sent"], exported, watch.most if watch else 0)
 
 
 def _report(output: dict[str, t.Any], host: str, image: str) -> dict[str, t.Any]:

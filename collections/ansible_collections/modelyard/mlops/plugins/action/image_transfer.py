@@ -21,7 +21,7 @@ from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_cache import
 from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_plan import Look, Plan
 from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_put import Putter
 from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_send import Sender
-from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_source import Source, export, flowing
+from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_source import Source, Stored, export, flowing
 from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_source_archive import ArchiveSource
 from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_source_engine import EngineSource
 from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_source_oci import OciSource
@@ -168,7 +168,7 @@ class ActionModule(ActionBase):
 
     def _preview(self, task: Task, look: Look) -> None:
         """Find out what would travel; only the export tells how well it can be compressed."""
-        export(task.source, self._cache, task.image, task.plan.blobs)
+        task.exported = export(task.source, self._cache, task.image, task.plan.blobs)
         blobs = self._cached(task.plan)
         if look["engine"]:
             image_plan.refuse_too_little_space(look, task.name, image_plan.need(task.plan, look, self._cache))
@@ -218,9 +218,11 @@ class ActionModule(ActionBase):
             lambda text: display.display(f"{self._host}: {task.name}: {text}"),
             image_plan.need(plan, look, self._cache).raw,
         )
-        with contextlib.closing(
-            flowing(lambda stored: export(task.source, self._cache, task.image, plan.blobs, stored))
-        ) as chunks:
+
+        def work(stored: Stored) -> None:
+            task.exported += export(task.source, self._cache, task.image, plan.blobs, stored)
+
+        with contextlib.closing(flowing(work)) as chunks:
             try:
                 sender.send(chunks, look["staged"], look["codecs"])
             finally:

@@ -141,9 +141,11 @@ options:
         type: float
         default: 2.0
       latency_margin_ms:
-        description: Milliseconds that its answers may take beyond that. A busy host needs more than a quiet one.
+        description:
+          - Milliseconds that its answers may take beyond that. What is slower eight times in a row, while the old
+            release answers in time, is taken back.
         type: float
-        default: 1000.0
+        default: 50.0
   drain:
     description: Seconds that requests to the old release have to end before its container is told to stop.
     type: int

@@ -10,7 +10,7 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
-from .engine import Engine, EngineError
+from .engine import Engine, EngineError, EngineUnreachable
 from .image_pack import Staging
 from .image_target import Target
 
@@ -160,7 +160,13 @@ class Containers:
 
     def stop(self, name: str, grace: int = 30) -> None:
         """Stop a container; one that has stopped, or is none, is fine."""
-        self._ignoring(http.client.NOT_FOUND, "POST", f"/containers/{name}/stop", timeout=grace + 30.0, t=grace)
+        try:
+            self._ignoring(http.client.NOT_FOUND, "POST", f"/containers/{name}/stop", timeout=grace + 30.0, t=grace)
+        except EngineUnreachable:
+            # A busy engine was seen to stop the container and never to say so.
+            container = self.inspect(name)
+            if container and container["State"]["Running"]:
+                raise
 
     def start(self, name: str) -> None:
         """Start a container that exists; one that runs is fine."""

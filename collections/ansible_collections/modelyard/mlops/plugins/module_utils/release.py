@@ -24,7 +24,7 @@ DELIVERY: dict[str, t.Any] = {
         "min_requests": 20,
         "error_margin_percent": 5.0,
         "latency_ratio": 2.0,
-        "latency_margin_ms": 1000.0,
+        "latency_margin_ms": 50.0,
     },
     "drain": 30,
     "keep": 5,

@@ -175,7 +175,8 @@ class Delivery:
                     journal.downtime = seconds_since(journal.vacated)
             if "watch" in remaining and journal.action == "deploy" and release.delivery["watch"]["seconds"]:
                 self._begin(journal, "watch", f"watch it for {release.delivery['watch']['seconds']:g} s")
-                self._traffic.watch(release, journal.slot, Baseline(**journal.baseline))  # type: ignore[arg-type]
+                baseline = Baseline(**journal.baseline)  # type: ignore[arg-type]
+                self._traffic.watch(release, journal.slot, baseline, self._old(release).port(other(journal.slot)))
         except PROBLEMS as error:
             raise self._go_back(journal, str(error)) from error
         self._retire(journal, release, remaining)
@@ -186,9 +187,7 @@ class Delivery:
         """Let the old release finish, and stop it."""
         if journal.previous_slot is None:
             return
-        active = self._store.ledger().active
-        # With its record lost, the old release is taken for one like the new.
-        old = self._store.release(active.release) if active else release
+        old = self._old(release)
         slot = other(journal.slot)
         if "drain" in remaining:
             self._begin(journal, "drain", f"let the requests to the {slot} slot end")
@@ -201,6 +200,11 @@ class Delivery:
         else:
             self._begin(journal, "retire", f"stop the {slot} slot")
             self._slots.stop(slot, old.config["grace"])
+
+    def _old(self, release: Release) -> Release:
+        """The release that served before; with its record lost, it is taken for one like the new."""
+        active = self._store.ledger().active
+        return self._store.release(active.release) if active else release
 
     def _go_back(self, journal: Journal, reason: str) -> Refused:
         """The way back after the switch: the old slot still runs, so one change of the map is all it takes."""

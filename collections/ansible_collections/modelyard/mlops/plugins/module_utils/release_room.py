@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import os
-import socket
 import typing as t
 
+from .listening import is_free, listeners
 from .release import ReleaseError
 
 # What must stay free for the host itself, beyond what the second copy may take.
@@ -53,11 +53,7 @@ def check_port(port: int) -> None:
 
     :raises ReleaseError: it does.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise ReleaseError(
-                f"127.0.0.1:{port} is taken by something else (`ss -ltnp` names it): free it, or choose other `slots`"
-            ) from error
+    if is_free(port, "127.0.0.1"):
+        return
+    who = ", ".join(map(str, listeners(port))) or "something else"
+    raise ReleaseError(f"127.0.0.1:{port} is taken by {who}: free it, or choose other `slots`")

@@ -26,6 +26,9 @@ from .release_room import check_disk, check_memory
 from .release_secrets import MemorySecrets
 from .release_slots import Slots
 
+# Where an engine that is not there yet will have its files.
+ENGINE_ROOT = "/var/lib/docker"
+
 # What a run can end with that its user can understand and mend.
 ERRORS = (ReleaseError, LockError, ContainerError, HaproxyError, EngineError, EngineUnreachable, OSError)
 
@@ -55,6 +58,8 @@ class App:
         if self._options["delivery"] and self._options["state"] == "rolled_back" and not (ledger.active or journal):
             return {"changed": False, "action": "none", "reason": "nothing serves this app on this host"}, False
         decision = self._decide(ledger)
+        if self._check_mode and decision.action in DEPLOYS:
+            self._check_room(decision.target, ledger)
         recovered = f"would first end the {journal.action} of release {journal.release}, which died" if journal else ""
         result = self._result(decision, ledger, recovered)
         return result, bool(result["changed"])
@@ -133,10 +138,14 @@ class App:
             self._router.point(self._store.name, ledger.active.slot)
         if decision.action not in DEPLOYS:
             return
-        target = decision.target
+        target = decision.target if decision.action in ("deploy", "restore") else self._moved(decision.target)
         self._prepare(target, ledger)
         if decision.action == "deploy":
             self._store.add(target, secret_values(self._options))
+        elif target != decision.target:
+            self._store.add(target, {})
+            # What still runs in the slot does so where the ingress had it before.
+            self._slots.remove(self._free_slot(ledger))
         by, commit, delivery = (self._options[name] for name in ("by", "commit", "delivery"))
         self.delivery.deliver(target, decision.action, by, commit, delivery)
 
@@ -159,18 +168,35 @@ class App:
         need_image(self._engine, release.image, release.image_key)
         if release.model:
             _check_model(release.model)
-        for slot in SLOTS:
-            address, wanted = self._router.address(self._store.name, slot), f"127.0.0.1:{release.port(slot)}"
-            if address != wanted:
-                raise ReleaseError(
-                    f"slots: the ingress expects the {slot} slot at {address}, and this release uses {wanted}: "
-                    "run the role ingress with the same app list first"
-                )
+        slot = self._free_slot(ledger)
+        address, wanted = self._router.address(self._store.name, slot), f"127.0.0.1:{release.port(slot)}"
+        if address != wanted:
+            raise ReleaseError(
+                f"slots: the ingress expects the {slot} slot at {address}, and this release uses {wanted}: "
+                "run the role ingress with the same app list first"
+            )
+        self._check_room(release, ledger)
+
+    def _check_room(self, release: Release, ledger: Ledger) -> None:
+        """Refuse what this host has no room for. A preview may come before there is an engine."""
+        try:
+            running = self._slots.state(self._free_slot(ledger)).running
+            engine_root = self._engine.get("/info")["DockerRootDir"]
+        except EngineUnreachable:
+            running, engine_root = False, ENGINE_ROOT
         # What still runs in the free slot gives its place to the new release.
-        free = self._slots.state(other(ledger.active.slot if ledger.active else None))
-        if release.delivery["strategy"] == "blue_green" and not free.running:
+        if release.delivery["strategy"] == "blue_green" and not running:
             check_memory(release.config["memory"])
-        check_disk([self._engine.get("/info")["DockerRootDir"], STATE_ROOT, self._store.folder])
+        check_disk([engine_root, STATE_ROOT, self._store.folder])
+
+    def _free_slot(self, ledger: Ledger) -> str:
+        return other(ledger.active.slot if ledger.active else self._router.file_slot(self._store.name))
+
+    def _moved(self, release: Release) -> Release:
+        """An earlier release, at the ports where the ingress has the app's slots now."""
+        addresses = [self._router.address(self._store.name, slot) for slot in SLOTS]
+        slots = [int(address.rpartition(":")[2]) for address in addresses]
+        return replace(release, config={**release.config, "slots": slots})
 
     def _downtime(self, decision: Decision) -> float:
         history = self._store.ledger().history

@@ -94,14 +94,16 @@ class Traffic:
         watch = Watch(**release.delivery["watch"])
         return watch.measure(before, self.load(slot), lambda: self._probe(release), self._clock)
 
-    def watch(self, release: Release, slot: str, baseline: Baseline) -> None:
+    def watch(self, release: Release, slot: str, baseline: Baseline, old_port: int) -> None:
         """Return when a release has served well for long enough.
 
+        :param old_port: where the old release still answers.
         :raises Failed: it has not.
         """
         Watch(**release.delivery["watch"]).pass_through(
             baseline,
             lambda: self._probe(release),
+            lambda: self._probe(release, old_port),
             lambda: self._slots.state(slot),
             lambda: self.load(slot),
             self._clock,
@@ -127,16 +129,19 @@ class Traffic:
             self._clock.sleep(DRAIN_INTERVAL)
         return f"{busy} connections to the old release were still open after {seconds:g} s" if busy else ""
 
-    def _probe(self, release: Release) -> Probe:
-        """Ask through the ingress what the gate asks, and what the release is warmed up with; the last is timed."""
+    def _probe(self, release: Release, port: int = INTERNAL_PORT) -> Probe:
+        """Ask what the gate asks, and what the release is warmed up with; the last is timed.
+
+        :param port: that of a slot; by default it is the ingress', which asks the slot that serves.
+        """
         gate = Gate.from_options(release.delivery["gate"])
         questions = [gate.question]
         if release.delivery["warm_up"]["requests"]:
             questions.append(_warm_question(release))
+        prefix = f"/apps/{self._app}" if port == INTERNAL_PORT else ""
         for question in questions:
-            question = replace(question, path=f"/apps/{self._app}{question.path}")
             begun = self._clock.monotonic()
-            problem = self._ask(INTERNAL_PORT, question, gate.timeout)
+            problem = self._ask(port, replace(question, path=prefix + question.path), gate.timeout)
             if problem:
                 break
         return Probe(problem, (self._clock.monotonic() - begun) * 1000)

@@ -5,6 +5,10 @@
 Errors are counted by HAProxy, over all requests to the slot. Times are those of probes through the ingress, as HAProxy
 keeps no sum of them that begins where a release begins; a probe asks the gate's question, and after it the warm-up
 request where there is one, and it waits in the same queue as everybody else's requests.
+
+A busy host makes any release slow, so an answer counts as slow only if it took longer than the old release's did under
+the same requests before the switch, and also longer than one that the old release, which still runs, gives at the same
+moment. Only slow answers in a row are no chance, and the watch goes on until their row ends or is long enough.
 """
 
 from __future__ import annotations
@@ -21,6 +25,9 @@ INTERVAL = 0.2
 
 # The watch ends badly after this many wrong answers in a row: one may be the machine's bad moment.
 WRONG_IN_A_ROW = 3
+
+# The same for slow answers, of which a busy machine has more.
+SLOW_IN_A_ROW = 8
 
 # Fewer probes say nothing, however long they take; that many say enough before the time is over.
 ENOUGH = 3
@@ -75,32 +82,38 @@ class Watch:
         self,
         baseline: Baseline,
         probe: t.Callable[[], Probe],
+        old: t.Callable[[], Probe],
         state: t.Callable[[], State],
         load: t.Callable[[], Load],
         clock: Clock,
     ) -> None:
         """Return when the time is over.
 
+        :param old: asks the old release, at its slot, for what a probe's time is compared with.
         :raises Failed: the release does not serve as well through the ingress as the old one did.
         """
         before = load()
-        probes: list[Probe] = []
-        wrong = 0
+        probed = wrong = 0
+        slow: list[Probe] = []
         deadline = clock.monotonic() + self.seconds
-        while clock.monotonic() < deadline or len(probes) < ENOUGH:
-            probes.append(probe())
-            wrong = wrong + 1 if probes[-1].problem else 0
+        while clock.monotonic() < deadline or probed < ENOUGH or slow:
+            answer = probe()
+            probed += 1
+            wrong = wrong + 1 if answer.problem else 0
             if wrong >= WRONG_IN_A_ROW:
-                raise Failed(f"behind the ingress, {probes[-1].problem}")
+                raise Failed(f"behind the ingress, {answer.problem}")
             container = state()
             # The engine already brings back what serves, and faster than anybody looks.
             if not container.running or container.restarts:
                 raise Failed(str(container))
             self._compare_errors(baseline, before, load())
-            if len(probes) >= PLENTY:
-                self._compare_times(baseline, probes)
+            slow = [*slow, answer] if self._is_slow(answer, baseline, old) else []
+            if len(slow) >= SLOW_IN_A_ROW:
+                raise Failed(
+                    f"its answers take {_median(slow):.0f} ms, and the old release's took {baseline.milliseconds:.0f} "
+                    f"ms (latency_ratio is {self.latency_ratio:g}, latency_margin_ms is {self.latency_margin_ms:g})"
+                )
             clock.sleep(INTERVAL)
-        self._compare_times(baseline, probes)
 
     def _compare_errors(self, baseline: Baseline, before: Load, after: Load) -> None:
         share = self._share(before, after)
@@ -111,15 +124,15 @@ class Watch:
                 f"(error_margin_percent is {self.error_margin_percent:g})"
             )
 
-    def _compare_times(self, baseline: Baseline, probes: t.Sequence[Probe]) -> None:
-        now = _median(probes)
-        if now is None or baseline.milliseconds is None:
-            return
-        if now > baseline.milliseconds * self.latency_ratio + self.latency_margin_ms:
-            raise Failed(
-                f"its answers take {now:.0f} ms, and the old release's took {baseline.milliseconds:.0f} ms "
-                f"(latency_ratio is {self.latency_ratio:g}, latency_margin_ms is {self.latency_margin_ms:g})"
-            )
+    def _is_slow(self, answer: Probe, baseline: Baseline, old: t.Callable[[], Probe]) -> bool:
+        """Whether an answer took longer than it may. The old release is asked only where that is in question."""
+        if answer.problem or baseline.milliseconds is None or answer.milliseconds <= self._limit(baseline.milliseconds):
+            return False
+        beside = old()
+        return not beside.problem and answer.milliseconds > self._limit(beside.milliseconds)
+
+    def _limit(self, milliseconds: float) -> float:
+        return milliseconds * self.latency_ratio + self.latency_margin_ms
 
     def _share(self, before: Load, after: Load) -> float | None:
         """Failed requests in percent; None when there were too few requests to say."""

@@ -154,6 +154,11 @@ images:
     bytes_total:
       description: The size of the uncompressed image.
       type: int
+    bytes_exported:
+      description:
+        - The uncompressed bytes that were put into the controller's cache for this host. V(0) where they were there,
+          as for all but one of the hosts that want the same.
+      type: int
     bytes_sent:
       description: The bytes that were put on the connection.
       type: int

@@ -10,8 +10,8 @@ DOCUMENTATION = r"""
 module: ingress_look
 short_description: Say how a host's ingress is now
 description:
-  - Says whose configuration HAProxy has, which slot of each app serves at which port, and which certificates certbot
-    keeps for the ingress. The role ingress plans from there.
+  - Says whose configuration HAProxy has, which slot of each app serves at which port, which certificates certbot keeps
+    for the ingress, and who else has its ports. The role ingress plans from there.
   - It reads files alone, so it works on a host that has nothing yet.
 version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
@@ -37,6 +37,11 @@ options:
     type: list
     elements: path
     default: []
+  binds:
+    description: Where HAProxy is to listen, as C(address:port); without an address, at all of the host's.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -61,6 +66,12 @@ serving:
   returned: success
   type: dict
   sample: {iris: {slot: blue, port: 18081}}
+occupied:
+  description: What other programs have of O(binds), and which programs these are.
+  returned: success
+  type: list
+  elements: str
+  sample: ["port 80 is taken by nginx (process 812, nginx.service)"]
 certificates:
   description: The host names for which certbot renews a certificate of the ingress.
   returned: success
@@ -79,6 +90,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.modelyard.mlops.plugins.module_utils.certbot import RENEWALS, kept
 from ansible_collections.modelyard.mlops.plugins.module_utils.haproxy import SlotMap
+from ansible_collections.modelyard.mlops.plugins.module_utils.listening import is_free, listeners
 
 # How the role's own configuration begins.
 MARK = "# Made by the role modelyard.mlops.ingress"
@@ -107,6 +119,17 @@ def foreign(path: str, configuration: bytes | None, conffiles: str) -> bool:
     return [path, digest] not in [line.split()[:2] for line in conffiles.splitlines()]
 
 
+def occupied(binds: t.Iterable[str]) -> t.Iterator[str]:
+    """Say of each address that something other than HAProxy has what that is."""
+    for bind in binds:
+        address, _, port = bind.rpartition(":")
+        if is_free(int(port), address):
+            continue
+        others = listeners(int(port))
+        if not others or any(other.name != "haproxy" for other in others):
+            yield f"port {port} is taken by {', '.join(map(str, others)) or 'a program that cannot be seen from here'}"
+
+
 def _read(path: str) -> bytes | None:
     try:
         with open(path, "rb") as stream:
@@ -121,6 +144,7 @@ def main() -> None:
         argument_spec={
             "folder": {"type": "path", "default": "/etc/haproxy"},
             "requires": {"type": "list", "elements": "path", "default": []},
+            "binds": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -131,6 +155,7 @@ def main() -> None:
     module.exit_json(
         changed=False,
         foreign=foreign(path, configuration, conffiles),
+        occupied=list(occupied(module.params["binds"])),
         complete=all(map(os.path.exists, module.params["requires"])),
         serving=serving((configuration or b"").decode(errors="replace"), SlotMap().read()),
         certificates=kept(glob.glob(os.path.join(RENEWALS, "*.conf"))),

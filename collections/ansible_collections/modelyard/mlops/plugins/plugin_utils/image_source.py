@@ -43,9 +43,10 @@ class Source(abc.ABC):
         """
 
 
-def export(source: Source, cache: Cache, image: Image, blobs: t.Iterable[str], stored: Stored = lambda _: None) -> None:
+def export(source: Source, cache: Cache, image: Image, blobs: t.Iterable[str], stored: Stored = lambda _: None) -> int:
     """Put `blobs` of `image` into `cache`, unless they are there, and tell their chunks to `stored`.
 
+    :returns: the uncompressed bytes that were not there.
     :raises ImageError: the source does not give them.
     """
     missing = []
@@ -59,9 +60,11 @@ def export(source: Source, cache: Cache, image: Image, blobs: t.Iterable[str], s
                 stored(chunk)
         if missing:
             source.export(cache, image, missing, stored)
-        absent = [blob for blob in missing if cache.blob(blob) is None]
+        found = {digest: cache.blob(digest) for digest in missing}
+    absent = [digest for digest, blob in found.items() if blob is None]
     if absent:
         raise ImageError(f"the source of image {image.key} gave no {', '.join(absent)}; was it replaced meanwhile?")
+    return sum(blob.size for blob in found.values() if blob)
 
 
 def flowing(work: t.Callable[[Stored], None]) -> t.Generator[Chunk, None, None]:

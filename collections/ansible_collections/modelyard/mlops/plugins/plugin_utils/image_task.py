@@ -19,6 +19,7 @@ class Task:
     """One image on its way to this host.
 
     :ivar images: the image on each platform; `image` is the one for this host.
+    :ivar exported: the bytes that nobody had put into the cache before.
     :ivar blobs: what was sent, as the module image_load takes it.
     """
 
@@ -30,6 +31,7 @@ class Task:
     blobs: list[dict[str, t.Any]] = field(default_factory=list)
     changed: bool = False
     id: str = ""
+    exported: int = 0
     sent: int = 0
     skipped: int = 0
     began: float = 0.0
@@ -45,6 +47,7 @@ class Task:
             "reason": self.plan.reason,
             "store": (look["engine"] or {}).get("store", ""),
             "bytes_total": self.image.size,
+            "bytes_exported": self.exported,
             "bytes_sent": self.sent,
             "bytes_skipped": self.skipped,
             "layers_total": len(self.image.layers),
@@ -64,6 +67,7 @@ def report_pulled(pulled: dict[str, t.Any], began: float) -> dict[str, t.Any]:
         "reason": "",
         "store": pulled["store"],
         "bytes_total": pulled["size"],
+        "bytes_exported": 0,
         "bytes_sent": 0,
         "bytes_skipped": 0,
         "layers_total": pulled["layers"],

@@ -27,7 +27,7 @@ class App(BaseHTTPRequestHandler):
         """Answer with the release, after a moment of work."""
         global answers
         answers += 1
-        time.sleep(1.5 if BEHAVIOUR == "slow" else 0.02)
+        time.sleep(0.3 if BEHAVIOUR == "slow" else 0.02)
         failing = BEHAVIOUR == "fails later" and answers > GOOD_ANSWERS
         self._send(500 if failing else 200, {"version": os.environ["VERSION"], "release": os.environ["RELEASE"]})
 
@@ -43,6 +43,7 @@ class App(BaseHTTPRequestHandler):
     def _send(self, status: int, value: dict[str, str]) -> None:
         body = json.dumps(value).encode()
         self.send_response(status)
+        self.send_header("X-Release", os.environ["RELEASE"])
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from .traffic import Traffic
+from ansible_collections.modelyard.mlops.extensions.molecule.shared.traffic import Traffic
 
-CONVERGE = str(Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "converge.yml")
+SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
+CONVERGE = str(SCENARIO / "converge.yml")
 SECRET = "a molecule token"
 AT_REST = "/etc/modelyard/apps/demo/1"
 IN_MEMORY = "/run/modelyard/secrets/demo/1"
@@ -52,6 +53,11 @@ def deploy(*arguments: str, **variables: Any) -> str:
     done = play(CONVERGE, *arguments, **variables)
     assert done.returncode == 0, done.stdout
     return done.stdout
+
+
+def configure_ingress(**variables: Any) -> None:
+    done = play(str(SCENARIO / "ingress.yml"), **variables)
+    assert done.returncode == 0, done.stdout
 
 
 def refused(**variables: Any) -> str:
@@ -149,8 +155,8 @@ def test_new_release_loses_no_request_and_tells_its_story(address: str, host: Ho
         output = deploy(version="2")
         time.sleep(1)
     assert traffic.lost == []
-    assert traffic.versions["1"] > 20
-    assert traffic.versions["2"] > 20
+    assert traffic.answers["1"] > 20
+    assert traffic.answers["2"] > 20
     active = ledger(host)["active"]
     assert (active["release"], active["slot"]) == (2, "green")
     states = {name: container["State"]["Running"] for name, container in containers(host).items()}
@@ -261,6 +267,26 @@ def test_second_run_is_refused_by_name_and_a_dead_controller_stops_nothing(addre
         time.sleep(0.5)
     assert version(address) == "2"
     assert "changed=0 " in deploy(**wanted)
+
+
+def test_changed_slots_move_one_after_the_other_and_lose_no_request(address: str, host: Host) -> None:
+    wanted = {"version": "1", "slots": [18085, 18086]}
+    former = ledger(host)["active"]["slot"]
+    with Traffic(address) as traffic:
+        configure_ingress(slots=wanted["slots"])
+        deploy(**wanted)
+        configure_ingress(slots=wanted["slots"])
+        assert "changed=0 " in deploy(**wanted)
+    assert traffic.lost == []
+    assert version(address) == "1"
+    slot = ledger(host)["active"]["slot"]
+    assert slot != former
+    bound = containers(host)[f"modelyard-demo-{slot}"]["HostConfig"]["PortBindings"]["8080/tcp"]
+    assert bound == [{"HostIp": "127.0.0.1", "HostPort": str(wanted["slots"][["blue", "green"].index(slot)])}]
+    with host.sudo():
+        configuration = host.check_output("cat /etc/haproxy/haproxy.cfg")
+    assert "127.0.0.1:18085" in configuration
+    assert "127.0.0.1:18086" in configuration
 
 
 def test_app_that_is_not_named_any_more_goes(address: str, host: Host) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -97,7 +98,7 @@ def test_a_port_that_something_else_has_taken_is_named(machine: Machine) -> None
         result = refuse(machine, new())
     finally:
         machine.sh("systemctl stop squatter")
-    assert f"127.0.0.1:{free} is taken by something else" in result["msg"]
+    assert re.search(rf"127.0.0.1:{free} is taken by python3 \(process \d+, squatter.service\)", result["msg"])
     deploy(machine, new())
 
 

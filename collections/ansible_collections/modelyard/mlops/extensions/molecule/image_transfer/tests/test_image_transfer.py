@@ -50,10 +50,14 @@ def test_code_only_change(first: Host, tmp_path: Path) -> None:
         again = run(tmp_path, "all", [name])
     finally:
         docker.from_env().images.remove(name)
+    # The preview has exported what both hosts miss, for both.
+    exported = [planned[name]["images"][f"{IMAGES}:two"]["bytes_exported"] for name in ("first", "second")]
+    assert min(exported) == 0 < max(exported) < 100_000
     for host_name in ("first", "second"):
         plan, report = planned[host_name]["images"][name], done[host_name]["images"][name]
         assert "only the missing layers travel" in planned[host_name]["diff"]["prepared"]
         assert (report["key"], report["path"], report["layers_sent"]) == (key, "thin", 1)
+        assert report["bytes_exported"] == 0
         # The layer of code and the configuration, and a header for each.
         assert report["bytes_sent"] < 25_000
         assert 0 < report["bytes_sent"] - plan["bytes_sent"] < 200

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 import pytest
 from testinfra.host import Host
 
+from ansible_collections.modelyard.mlops.extensions.molecule.shared.traffic import Traffic
+
 from .client import Client
-from .traffic import Traffic
+from .machine import until
 
 FOLDER = "/etc/haproxy/certificates"
 UNIT = "modelyard-ingress-certificates.service"
@@ -32,13 +34,8 @@ def make(host: Host, path: str, name: str = NAME, days: int = 90) -> str:
 
 
 def becomes(client: Client, name: str, wanted: str) -> bool:
-    """Whether it is this one within ten seconds."""
-    deadline = time.monotonic() + 10
-    while client.certificate(name) != wanted:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
+    """Whether it is this one soon."""
+    return until(lambda: client.certificate(name) == wanted)
 
 
 def process(host: Host) -> str:
@@ -61,12 +58,12 @@ def certificate(host: Host, client: Client) -> Iterator[str]:
 @pytest.mark.usefixtures("certificate")
 def test_replaced_file_is_used_without_a_reload_or_a_lost_request(host: Host, client: Client) -> None:
     before = process(host)
-    with Traffic(client.address, tls=True) as traffic:
+    with Traffic(client.address, 100, tls=True) as traffic:
         for _unused in range(5):
             assert becomes(client, NAME, make(host, f"{FOLDER}/{NAME}.pem"))
     assert process(host) == before
     assert not traffic.lost
-    assert traffic.answers > 100
+    assert traffic.answers.total() > 100
 
 
 def test_bad_file_changes_nothing_and_is_reported(host: Host, client: Client, certificate: str) -> None:

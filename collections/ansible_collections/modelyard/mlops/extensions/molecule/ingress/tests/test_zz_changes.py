@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from testinfra.host import Host
 
+from ansible_collections.modelyard.mlops.extensions.molecule.shared.traffic import Traffic
+
 from .client import Client, basic
+from .machine import until
 from .play import converge, executed, refused
-from .traffic import Traffic
 
 CONFIGURATION = "/etc/haproxy/haproxy.cfg"
 RELOADS = 20
@@ -37,8 +41,8 @@ def test_changes_lose_no_request(host: Host, client: Client) -> None:
             host.check_output(f"for i in $(seq {RELOADS}); do systemctl reload haproxy; sleep 0.2; done")
         converge()
     assert not plain.lost + encrypted.lost
-    assert plain.answers > 500
-    assert encrypted.answers > 500
+    assert plain.answers.total() > 500
+    assert encrypted.answers.total() > 500
     tunnel.sendall(b"still here")
     assert tunnel.recv(99) == b"still here"
 
@@ -59,3 +63,17 @@ def test_foreign_configuration_is_refused_or_put_aside(host: Host, client: Clien
     assert host.check_output(fetch) == "theirs"
     assert client.get("/grafana", tls=True, Authorization=basic("admin", "a long molecule password")).status == 200
     assert executed(output) <= 12 + len(["include_role", "the copy that is put aside"])
+
+
+def test_port_that_something_else_has_taken_is_named_before_anything_changes(host: Host, client: Client) -> None:
+    with host.sudo():
+        before = host.check_output(f"sha256sum {CONFIGURATION}")
+        host.check_output(
+            "systemctl stop haproxy && systemd-run --quiet --unit squatter python3 -m http.server --bind 127.0.0.1 80"
+        )
+        assert until(lambda: "127.0.0.1:80 " in host.check_output("ss --listening --tcp --numeric"))
+        output = refused(apps=[iris(18081, 18082)])
+        assert re.search(r"port 80 is taken by python3 \(process \d+, squatter.service\), and HAProxy needs it", output)
+        assert host.check_output(f"sha256sum {CONFIGURATION}") == before
+        host.check_output("systemctl stop squatter && systemctl start haproxy")
+    assert client.get("/predict").status == 200

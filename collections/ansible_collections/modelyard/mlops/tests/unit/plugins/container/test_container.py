@@ -4,15 +4,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from typing import Any
+
 import pytest
 
 from ansible_collections.modelyard.mlops.plugins.module_utils.container import (
     ContainerError,
+    Containers,
     Spec,
     demultiplex,
     need_image,
     parse_size,
 )
+from ansible_collections.modelyard.mlops.plugins.module_utils.engine import EngineUnreachable
 
 from .fakes import FakeEngine
 
@@ -68,3 +73,19 @@ def test_a_key_finds_its_image_whatever_the_reference_points_to() -> None:
     assert need_image(engine, "app:1", "sha256:old") == ("sha256:old", "sha256:old", "10001")
     with pytest.raises(ContainerError, match=r"'app:1' \(sha256:gone\)"):
         need_image(engine, "app:1", "sha256:gone")
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_an_engine_that_does_not_say_that_it_has_stopped_a_container_is_asked(running: bool) -> None:
+    class Silent(FakeEngine):
+        def get(self, path: str, **query: Any) -> Any:
+            return {"State": {"Running": running}} if path == "/containers/app/json" else super().get(path, **query)
+
+        def post(self, path: str, body: Any = None, **query: Any) -> Any:
+            raise EngineUnreachable("timed out")
+
+        def raw(self, *_arguments: Any, **_options: Any) -> Any:
+            raise EngineUnreachable("timed out")
+
+    with pytest.raises(EngineUnreachable) if running else contextlib.nullcontext():
+        Containers(Silent({})).stop("app")

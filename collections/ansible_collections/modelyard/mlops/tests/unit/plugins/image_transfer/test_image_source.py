@@ -111,8 +111,8 @@ def test_other_content_in_that_folder_is_noticed(cache: Cache, engine: FakeEngin
 def test_without_that_folder_the_engine_saves_once(cache: Cache, engine: FakeEngine) -> None:
     source = EngineSource("app:1", cache, engine)
     (image,) = source.describe()
-    export(source, cache, image, DIGESTS)
-    export(source, cache, image, DIGESTS)
+    assert export(source, cache, image, DIGESTS) == len(CONFIG) + sum(map(len, LAYERS))
+    assert export(source, cache, image, DIGESTS) == 0
     assert blobs_of(cache) == DIGESTS
     assert engine.exports == 1
 

@@ -5,8 +5,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
+import socket
 
-from ansible_collections.modelyard.mlops.plugins.modules.ingress_look import MARK, foreign, serving
+import pytest
+
+from ansible_collections.modelyard.mlops.plugins.module_utils.listening import Listener
+from ansible_collections.modelyard.mlops.plugins.modules import ingress_look
+from ansible_collections.modelyard.mlops.plugins.modules.ingress_look import MARK, foreign, occupied, serving
 
 PATH = "/etc/haproxy/haproxy.cfg"
 CONFIGURATION = """
@@ -41,3 +48,20 @@ def test_only_what_neither_role_nor_package_wrote_is_foreign() -> None:
     assert not foreign(PATH, packaged, conffiles)
     assert foreign(PATH, packaged + b"# mine\n", conffiles)
     assert foreign(PATH, packaged, "")
+
+
+def test_port_of_another_program_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        (problem,) = occupied([f":{port}"])
+        assert re.fullmatch(rf"port {port} is taken by .+ \(process {os.getpid()}.*\)", problem)
+        assert list(occupied([f"127.0.0.2:{port}"])) == []
+    assert list(occupied([f":{port}"])) == []
+
+
+def test_port_that_haproxy_has_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingress_look, "is_free", lambda *_: False)
+    monkeypatch.setattr(ingress_look, "listeners", lambda _port: [Listener("haproxy", 1), Listener("haproxy", 2)])
+    assert list(occupied([":80"])) == []
+    monkeypatch.setattr(ingress_look, "listeners", lambda _port: [])
+    assert list(occupied([":80"])) == ["port 80 is taken by a program that cannot be seen from here"]

@@ -110,6 +110,7 @@ class FakeRouter:
         self.running: str | None = None
         self.errors = 0
         self.sessions = 0
+        self.ports = PORTS
 
     def is_pointed(self, _app: str, slot: str) -> bool:
         return self.file == self.running == slot
@@ -124,7 +125,11 @@ class FakeRouter:
         self.file = self.running = slot
 
     def address(self, _app: str, slot: str) -> str:
-        return f"127.0.0.1:{PORTS[SLOTS.index(slot)]}"
+        return f"127.0.0.1:{self.ports[SLOTS.index(slot)]}"
+
+    def slot(self, port: int) -> str:
+        """The slot behind a port, now or before the ports changed."""
+        return SLOTS[(self.ports if port in self.ports else PORTS).index(port)]
 
     def load(self, _app: str, _slot: str) -> Load:
         return Load(requests=self.errors, errors=self.errors, sessions=self.sessions)
@@ -157,7 +162,7 @@ class Host:
 
     def ask(self, port: int, question: Question, _timeout: float) -> str | None:
         """Answer for the container behind a port, or behind the ingress."""
-        slot = self.router.running if port == INTERNAL_PORT else SLOTS[PORTS.index(port)]
+        slot = self.router.running if port == INTERNAL_PORT else self.router.slot(port)
         state = self.slots.state(slot or "")
         if not state.running or question.path in self.wrong_paths:
             return f"{question} was not answered"

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -32,6 +33,6 @@ def test_taken_port_is_named() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(ReleaseError, match=f"127.0.0.1:{port} is taken by something else"):
+        with pytest.raises(ReleaseError, match=rf"127.0.0.1:{port} is taken by \S+ \(process {os.getpid()}"):
             check_port(port)
     check_port(port)

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.modelyard.mlops.plugins.module_utils import release_run, textfile
+from ansible_collections.modelyard.mlops.plugins.module_utils.engine import EngineUnreachable
 from ansible_collections.modelyard.mlops.plugins.module_utils.ledger import Journal, now
+from ansible_collections.modelyard.mlops.plugins.module_utils.release import ReleaseError
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_lock import Lock
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_run import App
 
@@ -200,6 +202,40 @@ class TestPrepare:
     def test_recreate_needs_no_room_for_two(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert self.refuse(monkeypatch, strategy="recreate") == ""
         assert self.needed == []
+
+    def test_a_preview_says_that_there_is_no_room(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(_needed: int) -> None:
+            raise ReleaseError("two releases do not fit beside each other")
+
+        monkeypatch.setattr(release_run, "check_memory", full)
+        with pytest.raises(ReleaseError, match="two releases do not fit"):
+            app(self.host, monkeypatch, 1, check=True).plan()
+        app(self.host, monkeypatch, 1, check=True, strategy="recreate").plan()
+
+    def test_a_preview_needs_no_engine(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def unreachable(_self: FakeEngine, _path: str) -> dict[str, str]:
+            raise EngineUnreachable("no engine")
+
+        folders: list[str] = []
+        monkeypatch.setattr(FakeEngine, "get", unreachable)
+        monkeypatch.setattr(release_run, "check_disk", folders.extend)
+        assert app(self.host, monkeypatch, 1, check=True).plan()[0]["action"] == "deploy"
+        assert folders[0] == "/var/lib/docker"
+
+    def test_changed_slots_need_only_the_free_one_at_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert self.refuse(monkeypatch) == ""
+        self.host.router.ports = [18081, 1112]  # as the role ingress has it while blue serves
+        assert self.refuse(monkeypatch, slots=[1111, 1112]) == ""
+        assert self.host.slots.started == [(1, "blue"), (2, "green")]
+
+    def test_a_rollback_follows_the_ingress_to_other_ports(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert self.refuse(monkeypatch) == ""
+        self.host.router.ports = [18081, 1112]
+        assert self.refuse(monkeypatch, slots=[1111, 1112], keep_previous_running=True) == ""
+        self.host.router.ports = [1111, 1112]
+        assert self.refuse(monkeypatch, state="rolled_back") == ""
+        assert self.host.store.release(1).config["slots"] == [1111, 1112]
+        assert self.host.slots.started[-1] == (1, "blue"), "what ran on did so at the former port"
 
     def test_slots_that_the_ingress_does_not_know(self, monkeypatch: pytest.MonkeyPatch) -> None:
         message = self.refuse(monkeypatch, slots=[1111, 1112])

@@ -21,12 +21,22 @@ def watch(
     probes: list[Probe] | None = None,
     baseline: Baseline = Baseline(),  # noqa: B008
     state: State = State(1, running=True),  # noqa: B008
-) -> None:
-    readings, answers = iter([Load(100, 10, 0), *loads]), iter(probes or [])
+    old: list[Probe] | None = None,
+) -> int:
+    """Watch; returns how many answers it took."""
+    readings, answers, others = iter([Load(100, 10, 0), *loads]), iter(probes or []), iter(old or [])
     good = Probe(None, 5.0)
+    asked = []
+
+    def ask() -> Probe:
+        asked.append(next(answers, good))
+        return asked[-1]
+
+    clock = FakeClock()
     WATCH.pass_through(
-        baseline, lambda: next(answers, good), lambda: state, lambda: next(readings, loads[-1]), FakeClock()
+        baseline, ask, lambda: next(others, good), lambda: state, lambda: next(readings, loads[-1]), clock
     )
+    return len(asked)
 
 
 def test_errors_before_the_switch_do_not_count() -> None:
@@ -82,8 +92,21 @@ def test_slower_by_ratio_and_margin_ends_it(milliseconds: float, baseline: float
         watch([Load(100, 10, 0)], probes, Baseline(0.0, baseline))
 
 
-def test_one_slow_answer_is_chance() -> None:
-    watch([Load(100, 10, 0)], [Probe(None, 5000.0), Probe(None, 5000.0)], Baseline(0.0, 10.0))
+def test_a_few_slow_answers_are_chance_and_the_watch_sees_their_end() -> None:
+    slow, baseline = Probe(None, 5000.0), Baseline(0.0, 10.0)
+    assert watch([Load(100, 10, 0)], [slow, slow], baseline) == 8
+    assert watch([Load(100, 10, 0)], [Probe(None, 5.0)] * 7 + [slow] * 7, baseline) == 15
+
+
+def test_ten_times_as_slow_is_seen_below_a_second() -> None:
+    with pytest.raises(Failed, match="its answers take 300 ms, and the old release's took 30 ms"):
+        watch([Load(100, 10, 0)], [Probe(None, 300.0)] * 99, Baseline(0.0, 30.0), old=[Probe(None, 35.0)] * 99)
+
+
+@pytest.mark.parametrize("beside", [Probe(None, 280.0), Probe("the old one is gone", 1.0)])
+def test_a_host_on_which_the_old_release_is_as_slow_is_busy(beside: Probe) -> None:
+    slow = [Probe(None, 300.0)] * 20
+    assert watch([Load(100, 10, 0)], slow, Baseline(0.0, 30.0), old=[beside] * 20) == 8
 
 
 def test_slow_answers_make_the_watch_longer_until_they_say_something() -> None:
@@ -93,8 +116,11 @@ def test_slow_answers_make_the_watch_longer_until_they_say_something() -> None:
         clock.sleep(4)
         return Probe(None, 4000.0)
 
+    fast = Probe(None, 10.0)
     with pytest.raises(Failed, match="its answers take 4000 ms"):
-        WATCH.pass_through(Baseline(0.0, 10.0), probe, lambda: State(1, True), lambda: Load(0, 0, 0), clock)
+        WATCH.pass_through(
+            Baseline(0.0, 10.0), probe, lambda: fast, lambda: State(1, True), lambda: Load(0, 0, 0), clock
+        )
 
 
 def test_old_release_is_measured_by_its_share_and_its_median() -> None:
