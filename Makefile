@@ -31,9 +31,22 @@ test: setup-dev ## Run every test: unit, molecule, end to end
 	@$(BIN)/python tests/run.py $(ARGS)
 
 ##@ Delivery (ENV=rehearsal or production)
-.PHONY: deliver terraform bootstrap images archives site train status load down secrets credentials rollback
+.PHONY: deliver plan preview drift report terraform bootstrap images archives site train status load down secrets
+.PHONY: credentials rollback
 deliver: setup ## Terraform, images and site.yml: what a merge to main does
 	@$(DELIVERY) deliver $(ARGS)
+
+plan: setup ## Say what a delivery would change in the cloud
+	@$(DELIVERY) plan
+
+preview: setup ## Say what a delivery would change on the hosts
+	@$(DELIVERY) preview
+
+drift: setup ## Say what is no longer as the commit says, in the cloud and on the hosts
+	@$(DELIVERY) drift
+
+report: setup ## In a workflow: tell GitHub what WHAT=plan, preview, drift, deliver or train found
+	@$(DELIVERY) report $(WHAT) $(NUMBER)
 
 terraform: setup ## Only Terraform (and, in the rehearsal, the hosts that stand in for instances)
 	@$(DELIVERY) terraform

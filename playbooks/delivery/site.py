@@ -71,9 +71,14 @@ def play(
 
     :raises DeliveryError: a task failed; the message carries the last lines.
     """
+    return recap(lines(run, yard, playbook, cloud, arguments))
+
+
+def lines(run: Run, yard: Yard, playbook: str, cloud: Mapping[str, str], arguments: Sequence[str] = ()) -> list[str]:
+    """Run a playbook as `play` does, and return what it printed."""
     argv = command(yard, playbook, arguments)
-    _, lines = run.command(argv, env=environment(yard, cloud), cwd=yard.root, status=progress)
-    return recap(lines)
+    _, printed = run.command(argv, env=environment(yard, cloud), cwd=yard.root, status=progress)
+    return printed
 
 
 def command(yard: Yard, playbook: str, arguments: Sequence[str] = ()) -> list[str]:
@@ -92,7 +97,7 @@ def progress(line: str) -> str | None:
     return line if _STEP.match(line) else None
 
 
-def recap(lines: Sequence[str]) -> dict[str, Recap]:
+def recap(printed: Sequence[str]) -> dict[str, Recap]:
     """Read the play recap at the end of Ansible's output."""
-    found = (_RECAP.match(line) for line in lines)
+    found = (_RECAP.match(line) for line in printed)
     return {match["host"]: Recap(int(match["ok"]), int(match["changed"])) for match in found if match}

@@ -44,3 +44,12 @@ resource "aws_vpc_security_group_egress_rule" "all" {
   ip_protocol       = "-1"
   tags              = merge(local.tags, { Name = "egress" })
 }
+
+# A rule that somebody adds by hand is a difference that a plan shows, and that the next delivery takes back.
+resource "aws_vpc_security_group_rules_exclusive" "hosts" {
+  security_group_id = aws_security_group.hosts.id
+  ingress_rule_ids = [
+    for rule in concat(values(aws_vpc_security_group_ingress_rule.ssh), values(aws_vpc_security_group_ingress_rule.web)) : rule.id
+  ]
+  egress_rule_ids = [aws_vpc_security_group_egress_rule.all.id]
+}

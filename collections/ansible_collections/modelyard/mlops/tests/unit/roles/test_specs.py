@@ -29,7 +29,8 @@ def load(path: Path) -> Any:
 
 
 def options(role: str) -> dict[str, Any]:
-    return load(ROLES / role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    found: dict[str, Any] = load(ROLES / role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    return found
 
 
 def every_option(specs: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
