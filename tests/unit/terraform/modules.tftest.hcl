@@ -30,16 +30,10 @@ run "network_opens_three_ports_and_no_more" {
   }
 
   assert {
-    condition     = [for rule in aws_vpc_security_group_ingress_rule.web : rule.from_port] == [80, 443]
-    error_message = "The web ports must be 80 and 443."
-  }
-
-  assert {
-    condition = alltrue([
-      for rule in aws_vpc_security_group_ingress_rule.ssh :
-      rule.from_port == 22 && rule.to_port == 22 && contains(["192.0.2.0/24", "198.51.100.7/32"], rule.cidr_ipv4)
-    ]) && length(aws_vpc_security_group_ingress_rule.ssh) == 2
-    error_message = "SSH must be open to the allowed networks, each of them and nobody else."
+    condition = toset([
+      for rule in aws_security_group.hosts.ingress : "${join(" ", rule.cidr_blocks)} ${rule.from_port}-${rule.to_port}"
+    ]) == toset(["0.0.0.0/0 80-80", "0.0.0.0/0 443-443", "192.0.2.0/24 22-22", "198.51.100.7/32 22-22"])
+    error_message = "HTTP and HTTPS must be open to everybody, SSH to the allowed networks, and nothing else."
   }
 
   assert {
