@@ -67,7 +67,7 @@ train: setup ## Train once more and redeploy with the model that is best now
 	@$(DELIVERY) train $(ARGS)
 
 rollback: setup ## Bring an app's previous release back; APP=iris, optionally RELEASE=3
-	@$(DELIVERY) play modelyard.mlops.rollback -e app=$(or $(APP),iris) $(if $(RELEASE),-e release=$(RELEASE)) $(ARGS)
+	@$(DELIVERY) play modelyard.mlops.rollback -e "app=$${APP:-iris}" $${RELEASE:+-e "release=$$RELEASE"} $(ARGS)
 
 status: setup ## Say what runs where, and its history
 	@$(DELIVERY) play modelyard.mlops.status $(ARGS)
@@ -83,7 +83,7 @@ credentials: setup ## In a workflow: put the keys of its environment where SSH a
 	@$(DELIVERY) credentials
 
 down: setup ## Remove everything that `make up` made, and nothing else
-	@$(DELIVERY) down $(ARGS)
+	@$(DELIVERY) down $${ARGS:+"$$ARGS"}
 
 ##@ Development
 .PHONY: lint unit molecule e2e benchmark dashboards lock scenarios

@@ -178,8 +178,8 @@ def address(run: Run, yard: Yard, arguments: list[str]) -> None:
 
 @verb
 def down(run: Run, yard: Yard, arguments: list[str]) -> None:
-    """Remove all that `up` made for this yard, and nothing else; production wants its name said."""
-    if not yard.rehearsed and arguments != [yard.name]:
+    """Remove all that `up` made for this yard, and nothing else; production wants its name said, and no other."""
+    if arguments != [yard.name] and (arguments or not yard.rehearsed):
         raise DeliveryError(
             f"this destroys the servers of {yard.name} and what is on them; "
             f"if that is meant: make down ENV={yard.environment} ARGS={yard.name}"
