@@ -85,6 +85,14 @@ credentials: setup ## In a workflow: put the keys of its environment where SSH a
 down: setup ## Remove everything that `make up` made, and nothing else
 	@$(DELIVERY) down $${ARGS:+"$$ARGS"}
 
+##@ The collection
+.PHONY: collection publish
+collection: setup ## Build it into dist/; for a release, with its TAG=v1.2.3
+	@$(DELIVERY) collection $${TAG:+"$$TAG"}
+
+publish: setup ## Publish on Galaxy what `make collection` built
+	@$(DELIVERY) publish
+
 ##@ Development
 .PHONY: lint unit molecule e2e benchmark dashboards lock scenarios
 lint: setup-dev ## All linters

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rehearsal import bodies, cloud
 
-from . import bucket, engine, images, preflight, reports, site, summary
+from . import bucket, engine, galaxy, images, preflight, reports, site, summary
 from . import credentials as keys
 from . import drift as drift_of
 from . import secrets as passwords
@@ -168,6 +168,24 @@ def credentials(run: Run, yard: Yard, arguments: list[str]) -> None:
     """Put the keys that a workflow has in its environment where SSH and Ansible look for them."""
     for path in keys.place(yard, os.environ):
         run.say(f"{path}: written")
+
+
+@verb
+def collection(run: Run, yard: Yard, arguments: list[str]) -> None:
+    """Build the collection into dist/; with a tag, for its release."""
+    with run.phase("collection"):
+        archive = galaxy.build(run, yard.root, yard.root / "dist", arguments[0] if arguments else None)
+    run.say(f"{archive}")
+
+
+@verb
+def publish(run: Run, yard: Yard, arguments: list[str]) -> None:
+    """Publish what `collection` built on Galaxy."""
+    built = list((yard.root / "dist").glob("*.tar.gz"))
+    if len(built) != 1 or not os.environ.get("GALAXY_API_KEY"):
+        raise DeliveryError(f"dist/ holds {len(built)} archives, one is published, with the key in GALAXY_API_KEY")
+    with run.phase("publish"):
+        galaxy.publish(run, built[0], os.environ["GALAXY_API_KEY"])
 
 
 @verb

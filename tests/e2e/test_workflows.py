@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import act
 import pytest
+from stand_ins import act
 from stand_ins.github import GitHub, serve
 
 from delivery import bucket
