@@ -11,6 +11,7 @@ import shlex
 import signal
 import ssl
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -25,6 +26,7 @@ import yaml
 from delivery.yard import ROOT
 
 NAME = "e2e"
+FLOWER = {"features": [[5.1, 3.5, 1.4, 0.2]]}
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,42 @@ class E2EYard:
         return {
             host: int(changed) for host, changed in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", last, re.MULTILINE)
         }
+
+
+class Requests:
+    """Asks for predictions, one after another, while something else goes on."""
+
+    def __init__(self, yard: E2EYard) -> None:
+        self.count = 0
+        self.failures: list[str] = []
+        self._yard = yard
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+
+    def __enter__(self) -> Requests:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        while not self._stop.is_set():
+            self.count += 1
+            try:
+                answer = self._yard.http("/predict", body=FLOWER)
+                if answer.status != 200:
+                    self.failures.append(f"{answer.status} {answer.body[:200]}")
+            except OSError as error:
+                self.failures.append(repr(error))
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def requests(yard: E2EYard) -> Requests:
+    """Return what sends predictions while it is entered, and notes each that fails."""
+    return Requests(yard)
 
 
 @pytest.fixture(scope="session")

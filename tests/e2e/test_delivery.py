@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from delivery.yard import ROOT, Yard
 
 if TYPE_CHECKING:
-    from conftest import E2EYard
+    from conftest import E2EYard, Requests
 
 SETOSA = {"features": [[5.1, 3.5, 1.4, 0.2]]}
 PARAMETERS = {
@@ -162,9 +162,9 @@ def test_a_broken_variable_is_refused_by_name_before_anything_changes(yard: E2EY
     assert yard.http("/health").status == 200
 
 
-def test_training_again_redeploys_the_best_model_without_a_lost_request(yard: E2EYard) -> None:
+def test_training_again_redeploys_the_best_model_without_a_lost_request(yard: E2EYard, requests: Requests) -> None:
     runs = _run_count(yard)
-    with Requests(yard) as requests:
+    with requests:
         yard.make("train")
     assert _run_count(yard) == runs + 1
     assert requests.failures == []
@@ -175,38 +175,6 @@ def test_training_again_redeploys_the_best_model_without_a_lost_request(yard: E2
 def test_load_is_answered(yard: E2EYard) -> None:
     output = yard.make("load", "RATE=20", "FOR=10")
     assert re.search(r"failures?\W+0\b", output, re.IGNORECASE)
-
-
-class Requests:
-    """Asks for predictions, one after another, while something else goes on."""
-
-    def __init__(self, yard: E2EYard) -> None:
-        import threading
-
-        self.count = 0
-        self.failures: list[str] = []
-        self._yard = yard
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._ask)
-
-    def __enter__(self) -> Requests:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _ask(self) -> None:
-        while not self._stop.is_set():
-            self.count += 1
-            try:
-                answer = self._yard.http("/predict", body=SETOSA)
-                if answer.status != 200:
-                    self.failures.append(f"{answer.status} {answer.body[:200]}")
-            except OSError as error:
-                self.failures.append(repr(error))
-            time.sleep(0.05)
 
 
 def _query(yard: E2EYard, query: str) -> list[object]:
