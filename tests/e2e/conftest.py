@@ -174,7 +174,8 @@ def yard() -> Iterator[E2EYard]:
 def _interrupted_up(one: E2EYard) -> str:
     """Start `make up`, press Ctrl-C while Terraform is at work, and return what was printed."""
     process = subprocess.Popen(
-        ["make", "up", f"YARD={one.name}", "ENV=rehearsal"],
+        # Whoever runs tests in the background has Ctrl-C ignored, and passes that on.
+        ["env", "--default-signal=INT", "make", "up", f"YARD={one.name}", "ENV=rehearsal"],
         cwd=one.root,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
