@@ -53,7 +53,7 @@ def test_drift_is_named_in_an_issue_and_the_next_delivery_repairs_it(
     group_id = group["SecurityGroups"][0]["GroupId"]
     open_door = [{"IpProtocol": "tcp", "FromPort": 9090, "ToPort": 9090, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
     ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=open_door)
-    yard.ssh("echo '# by hand' >> /etc/prometheus/prometheus.yml; docker rm --force modelyard-mlflow")
+    yard.ssh("echo '# by hand' >> /etc/modelyard/prometheus/prometheus.yml; docker rm --force modelyard-mlflow")
 
     job = act.run(yard.root, "drift.yml", "workflow_dispatch", tmp_path, github, yard=yard.name)
 
@@ -66,7 +66,7 @@ def test_drift_is_named_in_an_issue_and_the_next_delivery_repairs_it(
     assert "by hand" not in issue["body"], "an issue names tasks, it quotes no file"
 
     yard.make("deliver")
-    assert "# by hand" not in yard.ssh("cat /etc/prometheus/prometheus.yml")
+    assert "# by hand" not in yard.ssh("cat /etc/modelyard/prometheus/prometheus.yml")
     job = act.run(yard.root, "drift.yml", "schedule", tmp_path, github, yard=yard.name)
     assert job.exit_code == 0, job.output[-6000:]
     assert github.open_issues() == []
