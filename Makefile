@@ -32,7 +32,7 @@ test: setup-dev ## Run every test: unit, molecule, end to end
 
 ##@ Delivery (ENV=rehearsal or production)
 .PHONY: deliver plan preview drift report terraform bootstrap images archives site train status load down secrets
-.PHONY: credentials rollback
+.PHONY: credentials rollback backup restore
 deliver: setup ## Terraform, images and site.yml: what a merge to main does
 	@$(DELIVERY) deliver $(ARGS)
 
@@ -68,6 +68,13 @@ train: setup ## Train once more and redeploy with the model that is best now
 
 rollback: setup ## Bring an app's previous release back; APP=iris, optionally RELEASE=3
 	@$(DELIVERY) play modelyard.mlops.rollback -e "app=$${APP:-iris}" $${RELEASE:+-e "release=$$RELEASE"} $(ARGS)
+
+backup: setup ## Save MLflow's database and artifacts on their host; TO=folder brings the backup here too
+	@$(DELIVERY) play modelyard.mlops.backup $(if $(TO),-e mlflow_backup_fetch=$(abspath $(TO))) $(ARGS)
+
+restore: setup ## Have MLflow continue with a backup: the newest, BACKUP=name on the host, or FILE=path here
+	@$(DELIVERY) play modelyard.mlops.restore $(if $(BACKUP),-e mlflow_restore_backup=$(BACKUP)) \
+	  $(if $(FILE),-e mlflow_restore_file=$(abspath $(FILE))) $(ARGS)
 
 status: setup ## Say what runs where, and its history
 	@$(DELIVERY) play modelyard.mlops.status $(ARGS)
@@ -108,7 +115,7 @@ e2e: setup-dev ## The whole delivery in an environment of its own
 	@$(BIN)/python tests/run.py e2e
 
 benchmark: setup-dev ## Measure, beside the peer, in one run: TOPIC=a folder of tests/benchmarks
-	@$(BIN)/python tests/benchmarks/$(TOPIC)/run.py $(ARGS)
+	@$(BIN)/python tests/benchmarks/$(TOPIC)/benchmark.py $(ARGS)
 
 dashboards: setup-dev ## Build the dashboards from their Python into the Grafana role
 	@cd $(COLLECTION) && $(BIN)/python -m dashboards

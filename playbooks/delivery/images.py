@@ -119,7 +119,7 @@ def _build(run: Run, images: Path, image: Image, reference: str) -> str:
     if base_id is None:
         raise DeliveryError(f"the base image {BASE} is gone: run the same command again")
     digest = source_digest(folder, base_id, image.target or "")
-    built = _built_from(digest)
+    built = _built_from(image.name, digest)
     if built:
         run.command(["docker", "tag", built, reference])
         return reference
@@ -134,15 +134,18 @@ def _build(run: Run, images: Path, image: Image, reference: str) -> str:
     return reference
 
 
-def _built_from(digest: str) -> str | None:
-    """Return the ID of an image that was built from these sources."""
-    found = subprocess.run(
-        ["docker", "images", "--quiet", "--no-trunc", "--filter", f"label={SOURCE_LABEL}={digest}"],
+def _built_from(name: str, digest: str) -> str | None:
+    """Return the ID of an image of this name that was built from these sources.
+
+    The label alone is no proof: an image that somebody builds upon ours inherits it.
+    """
+    listed = subprocess.run(
+        ["docker", "images", "--no-trunc", "--filter", f"label={SOURCE_LABEL}={digest}", "--format", "{{.ID}}", name],
         capture_output=True,
         text=True,
         check=True,
     ).stdout.split()
-    return found[0] if found else None
+    return listed[0] if listed else None
 
 
 def _image_id(reference: str) -> str | None:

@@ -18,8 +18,8 @@ from flask.testing import FlaskClient
 
 from iris_model import __version__
 from iris_model.data import FEATURES, SPECIES
-from iris_model.serving import app as service
-from iris_model.serving.metrics import ENDPOINTS
+from iris_model.serving import answer
+from iris_model.serving.counts import ENDPOINTS, STATUSES
 from iris_model.serving.validation import MAX_BODY, MAX_ROWS
 
 
@@ -31,7 +31,12 @@ def document(client: FlaskClient) -> Any:
 def test_each_route_is_described_and_nothing_else(client: FlaskClient, document: Any) -> None:
     routes = {rule.rule: (rule.methods or set()) - {"HEAD"} for rule in client.application.url_map.iter_rules()}
     assert {path: {method.upper() for method in methods} for path, methods in document["paths"].items()} == routes
-    assert set(routes) == ENDPOINTS
+    assert {*routes, "other"} == set(ENDPOINTS)
+
+
+def test_each_described_status_is_counted_as_itself(document: Any) -> None:
+    described = {status for path in document["paths"].values() for way in path.values() for status in way["responses"]}
+    assert {*described, "404", "405", "other"} == set(STATUSES)
 
 
 def test_each_described_refusal_happens(client: FlaskClient, document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +50,7 @@ def test_each_described_refusal_happens(client: FlaskClient, document: Any, monk
         ask('{"features": []}'),
         ask('{"features": [[5.1, 3.5, 1.4, 0.2]], "probabilities": true}'),
     }
-    monkeypatch.setattr(service, "parse", lambda *_: 1 / 0)
+    monkeypatch.setattr(answer, "parse", lambda *_: 1 / 0)
     happened.add(ask("{}"))
     assert happened == set(document["paths"]["/predict"]["post"]["responses"])
 

@@ -1,18 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The HTTP service: good answers, refusals that name their place, metrics, and a real server's start and end."""
+"""The HTTP service: good answers, refusals that name their place, metrics."""
 
 from __future__ import annotations
 
-import http.client
 import json
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +18,13 @@ from iris_model.serving.validation import MAX_BODY, MAX_ROWS
 SETOSA = [5.1, 3.5, 1.4, 0.2]
 
 
-def post(client: FlaskClient, document: Any) -> Any:
+#: A content type that Flask answers, and not the shorter way in front of it.
+FLASKS = "application/json; charset=utf-8"
+
+
+def post(client: FlaskClient, document: Any, content_type: str = "application/json") -> Any:
     body = document if isinstance(document, str | bytes) else json.dumps(document)
-    return client.post("/predict", data=body, content_type="application/json")
+    return client.post("/predict", data=body, content_type=content_type)
 
 
 def test_the_shape_is_exact(client: FlaskClient) -> None:
@@ -45,6 +41,13 @@ def test_probabilities_on_request(client: FlaskClient, model_folder: Path) -> No
     expected = Model.load(model_folder).predict(np.array(rows, np.float32))[1]
     assert np.allclose(answer["probabilities"], expected, atol=5e-7)
     assert post(client, {"features": rows, "probabilities": False}).json == {"predictions": [0, 2]}
+
+
+def test_the_shorter_way_answers_as_flask_does(client: FlaskClient) -> None:
+    for query in ({"features": [SETOSA]}, {"features": [SETOSA] * 3, "probabilities": True}):
+        short, flasks = post(client, query), post(client, query, FLASKS)
+        assert (short.status_code, short.data) == (flasks.status_code, flasks.data) == (200, flasks.data)
+        assert set(short.headers.items()) <= set(flasks.headers.items())
 
 
 def test_every_answer_says_who_gave_it(client: FlaskClient) -> None:
@@ -71,8 +74,8 @@ def test_who_answers(client: FlaskClient, model_folder: Path) -> None:
         ("{", 400, {}),
         (b"\xff", 400, {}),
         ("[" * 100_000, 400, {}),
-        ('{"features": [[NaN, 1, 1, 1]]}', 400, {}),
-        ('{"features": [[1, -Infinity, 1, 1]]}', 400, {}),
+        (b'\xef\xbb\xbf{"features": [[1, 1, 1, 1]]}', 400, {}),
+        ('{"features": [[1, 1, 1, 1]]}'.encode("utf-16"), 400, {}),
         ([], 400, {}),
         ({}, 400, {}),
         ({"features": [SETOSA], "more": 1}, 400, {}),
@@ -81,15 +84,19 @@ def test_who_answers(client: FlaskClient, model_folder: Path) -> None:
         ({"features": None}, 422, {}),
         ({"features": []}, 422, {}),
         ({"features": SETOSA}, 422, {"row": 0}),
+        ({"features": [SETOSA, "four"]}, 422, {"row": 1}),
+        ({"features": [dict.fromkeys("abcd", 1)]}, 422, {"row": 0}),
         ({"features": [SETOSA, SETOSA[:3]]}, 422, {"row": 1}),
         ({"features": [SETOSA, [*SETOSA, 1.0]]}, 422, {"row": 1}),
         ({"features": [[1, 1, None, 1]]}, 422, {"row": 0, "column": 2, "feature": "petal_length"}),
+        ('{"features": [[NaN, 1, 1, 1]]}', 422, {"row": 0, "column": 0, "feature": "sepal_length"}),
+        ('{"features": [[1, 1, 1, 1], [1, -Infinity, 1, 1]]}', 422, {"row": 1, "column": 1, "feature": "sepal_width"}),
         ({"features": [[1, "1", 1, 1]]}, 422, {"row": 0, "column": 1, "feature": "sepal_width"}),
         ({"features": [[1, 1, 1, True]]}, 422, {"row": 0, "column": 3, "feature": "petal_width"}),
         ({"features": [[1, 1, 1, [1]]]}, 422, {"row": 0, "column": 3, "feature": "petal_width"}),
         ({"features": [[1, 1, 1, 1], [1e39, 1, 1, 1]]}, 422, {"row": 1, "column": 0, "feature": "sepal_length"}),
         ('{"features": [[1, 1, 1e999, 1]]}', 422, {"row": 0, "column": 2, "feature": "petal_length"}),
-        ('{"features": [[1, 1, 1' + "0" * 400 + ", 1]]}", 422, {"row": 0, "column": 2, "feature": "petal_length"}),
+        ('{"features": [[1.5, 1, 1' + "0" * 400 + ", 1]]}", 422, {"row": 0, "column": 2, "feature": "petal_length"}),
         ({"features": [SETOSA] * (MAX_ROWS + 1)}, 413, {}),
         (" " * (MAX_BODY + 1), 413, {}),
     ],
@@ -98,6 +105,8 @@ def test_bad_input_is_refused_with_its_place(
     client: FlaskClient, document: Any, status: int, members: dict[str, Any]
 ) -> None:
     answer = post(client, document)
+    flasks = post(client, document, FLASKS)
+    assert (flasks.status_code, flasks.data) == (answer.status_code, answer.data)
     assert answer.status_code == status
     assert answer.content_type == "application/problem+json"
     problem = answer.get_json(force=True)
@@ -138,96 +147,3 @@ def test_metrics_count(client: FlaskClient) -> None:
         assert metric(after, pattern) - metric(before, pattern) == growth, pattern
     assert re.search(r'^model_info\{.*version="7"\} 1\.0$', after, re.MULTILINE)
     assert metric(after, "in_progress") == 1.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def environment(**more: str) -> dict[str, str]:
-    source = str(Path(__file__).resolve().parents[1] / "src")
-    return {**os.environ, "PYTHONPATH": source, **more}
-
-
-@pytest.fixture
-def server(model_folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "iris_model", "serve"],
-        env=environment(PORT=str(port), MODEL_DIR=str(model_folder), MODEL_VERSION="7", WORKERS="2"),
-        stderr=subprocess.PIPE,
-    )
-    try:
-        yield process, port
-    finally:
-        process.kill()
-        process.wait()
-
-
-def ask(connection: http.client.HTTPConnection, method: str, path: str, body: str | None = None) -> tuple[int, str]:
-    connection.request(method, path, body, {"Content-Type": "application/json"})
-    answer = connection.getresponse()
-    return answer.status, answer.read().decode()
-
-
-def wait_until_ready(port: int) -> None:
-    for _ in range(300):
-        try:
-            if ask(http.client.HTTPConnection("127.0.0.1", port, timeout=5), "GET", "/ready")[0] == 200:
-                return
-        except OSError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError("the server did not become ready")
-
-
-def test_two_workers_add_up_and_sigterm_lets_what_has_begun_finish(
-    server: tuple[subprocess.Popen[bytes], int],
-) -> None:
-    process, port = server
-    wait_until_ready(port)
-    body = json.dumps({"features": [SETOSA]})
-    for _ in range(40):  # a fresh connection each, so that both workers get some
-        status, text = ask(http.client.HTTPConnection("127.0.0.1", port, timeout=5), "POST", "/predict", body)
-        assert (status, text) == (200, '{"predictions":[0]}\n')
-    _, metrics = ask(http.client.HTTPConnection("127.0.0.1", port, timeout=5), "GET", "/metrics")
-    assert metric(metrics, r'predictions_total\{label="setosa",model_version="7"\}') == 40
-
-    many = json.dumps({"features": [[5.1, 3.5, 99, 0.2]] * 100})
-    for _ in range(4):
-        assert ask(http.client.HTTPConnection("127.0.0.1", port, timeout=5), "POST", "/predict", many)[0] == 200
-    for _ in range(10):  # whichever worker is asked
-        _, metrics = ask(http.client.HTTPConnection("127.0.0.1", port, timeout=5), "GET", "/metrics")
-        assert metric(metrics, "feature_drift_rows") == 440
-        assert metric(metrics, r'feature_drift_psi\{feature="petal_length"\}') > 2
-
-    begun = socket.create_connection(("127.0.0.1", port), timeout=10)
-    begun.sendall(
-        b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        + f"Content-Length: {len(body)}\r\n\r\n{body[:10]}".encode()
-    )
-    time.sleep(0.5)
-    process.send_signal(signal.SIGTERM)
-    time.sleep(0.5)
-    begun.sendall(body[10:].encode())
-    answer = http.client.HTTPResponse(begun)
-    answer.begin()
-    assert answer.read() == b'{"predictions":[0]}\n'
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == 0
-    assert b"SIG" not in errors
-    assert errors.count(b"serves iris version 7") == 2
-
-
-def test_a_model_that_is_not_there_ends_the_start_with_a_message(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "iris_model", "serve"],
-        env=environment(PORT=str(free_port()), MODEL_DIR=str(tmp_path)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert f"iris-model: {tmp_path} is no model's folder" in done.stderr

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The HTTP service: Flask on gunicorn. Needs neither MLflow nor scikit-learn."""
+"""The HTTP service: Flask on Granian. Needs neither MLflow nor scikit-learn."""

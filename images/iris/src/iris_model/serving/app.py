@@ -7,7 +7,7 @@ import base64
 import hashlib
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from pathlib import Path
 
@@ -16,9 +16,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from werkzeug.exceptions import HTTPException
 
 from iris_model.model import Model
-from iris_model.serving import metrics
-from iris_model.serving.drift import Drift
-from iris_model.serving.validation import MAX_BODY, Problem, parse
+from iris_model.serving.answer import Answer
+from iris_model.serving.counts import Counts
+from iris_model.serving.express import Counted, Express
+from iris_model.serving.metrics import Metrics
+from iris_model.serving.validation import MAX_BODY, Problem
 
 log = logging.getLogger("iris_model")
 
@@ -38,42 +40,46 @@ class Identity:
     release: str = "unknown"
 
 
-def create_app(model: Model, identity: Identity) -> Flask:
-    """Return the application; it answers as soon as it exists, since a Model has answered once when it was loaded."""
+def create_app(model: Model, identity: Identity, shared: Path | None = None) -> Flask:
+    """Return the application; it answers as soon as it exists, since a Model has answered once when it was loaded.
+
+    Args:
+        model: the model that answers.
+        identity: its names.
+        shared: the folder in which all workers keep their counts; None for a process of its own.
+    """
     app = Flask("iris_model", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    # A body without a length is cut off here: with one byte more than is allowed, it is still seen to be too large.
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.json.compact = True  # type: ignore[attr-defined]
+    counts = Counts(shared, len(model.classes), len(model.metadata["features"]))
+    answer = Answer(model, counts)
+    headers = {"X-Model-Name": identity.name, "X-Model-Version": identity.version, "X-Release": identity.release}
     _add_error_handlers(app)
-    _add_identity(app, identity)
     _add_documents(app)
-    app.wsgi_app = metrics.Measured(app.wsgi_app)  # type: ignore[method-assign]
-    predicted = [metrics.PREDICTIONS.labels(identity.version, label) for label in model.classes]
-    metrics.MODEL_INFO.labels(identity.name, identity.version, identity.release, model.digest).set(1)
+    _add_endpoints(app, answer, model, identity, counts)
+    # On every answer, refusals included: which model and which release gave it.
+    app.after_request(lambda response: response.headers.update(headers) or response)
+    app.wsgi_app = Counted(Express(app.wsgi_app, answer, headers), counts)  # type: ignore[method-assign]
+    return app
+
+
+def _add_endpoints(app: Flask, answer: Answer, model: Model, identity: Identity, counts: Counts) -> None:
+    """Serve predictions, and what is known of who gives them."""
     who = {
         "model": identity.name,
         "model_version": identity.version,
         "model_digest": f"sha256:{model.digest}",
         "release": identity.release,
     }
-    names = list(model.metadata["features"])
-    drift = Drift(model.metadata["training"], names, metrics.shared_folder())
+    metrics = Metrics(counts, {**asdict(identity), "digest": model.digest}, model.metadata)
 
-    @app.post("/predict")
+    @app.post(Express.PATH)
     def predict() -> Response:
-        if request.mimetype != "application/json":
-            raise Problem(415, f"the content type must be application/json, found {request.mimetype or 'none'}")
-        query = parse(request.get_data(cache=False), names)
-        found, probabilities = model.predict(query.features)
-        drift.observe(query.features)
-        labels = found.tolist()
-        for label, counter in enumerate(predicted):
-            if count := labels.count(label):
-                counter.inc(count)
-        if query.probabilities:
-            # float32 has no more digits to give, and as doubles they would all be printed with noise behind them.
-            return jsonify(predictions=labels, probabilities=probabilities.astype(float).round(6).tolist())
-        return jsonify(predictions=labels)
+        if request.mimetype != Express.CONTENT_TYPE:
+            raise Problem(415, f"the content type must be {Express.CONTENT_TYPE}, found {request.mimetype or 'none'}")
+        return Response(answer(request.get_data(cache=False)), content_type=Express.CONTENT_TYPE)
 
     @app.get("/health")
     def health() -> Response:
@@ -89,23 +95,7 @@ def create_app(model: Model, identity: Identity) -> Flask:
 
     @app.get("/metrics")
     def prometheus() -> Response:
-        return Response(metrics.exposition(drift), content_type=CONTENT_TYPE_LATEST)
-
-    return app
-
-
-def _add_identity(app: Flask, identity: Identity) -> None:
-    """Say on every answer, refusals included, which model and which release gave it."""
-    headers = {
-        "X-Model-Name": identity.name,
-        "X-Model-Version": identity.version,
-        "X-Release": identity.release,
-    }
-
-    @app.after_request
-    def identify(response: Response) -> Response:
-        response.headers.update(headers)
-        return response
+        return Response(metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
 
 
 def _add_documents(app: Flask) -> None:

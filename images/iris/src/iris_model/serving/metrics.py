@@ -1,82 +1,103 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Prometheus is told, added up over all worker processes.
-
-Import it only after `PROMETHEUS_MULTIPROC_DIR` is set (see server.py), as prometheus_client demands; without that
-variable the numbers are those of one process, which is what tests want.
-"""
+"""What Prometheus is told: the counts of all workers, and how far the rows of late are from those of the training."""
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any
 
-from prometheus_client import REGISTRY as PROCESS_REGISTRY
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-#: The values that the label `endpoint` can have besides "other": whatever clients invent, the series stay few.
-ENDPOINTS = frozenset({"/", "/health", "/metrics", "/openapi.json", "/predict", "/ready", "/version"})
-METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+from iris_model import distribution
+from iris_model.serving.counts import BOUNDS, ENDPOINTS, METHODS, STATUSES, Counts, window
 
-REQUESTS = Counter("request_count", "Requests answered.", ["method", "endpoint", "status"])
-IN_PROGRESS = Gauge("in_progress", "Requests being answered now.", multiprocess_mode="livesum")
-LATENCY = Histogram(
-    "request_latency_seconds",
-    "Time from a request's arrival in the application to its answer.",
-    ["endpoint"],
-    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
-)
-PREDICTIONS = Counter("predictions", "Rows predicted.", ["model_version", "label"])
-MODEL_INFO = Gauge(
-    "model_info", "The model that answers; always 1.", ["name", "version", "release", "digest"], multiprocess_mode="max"
-)
-
-StartResponse = Callable[..., Any]
+#: Fewer rows than this say nothing of drift: by chance alone the index of n rows in ten bins is about 9 / n.
+ENOUGH = 100
 
 
-class Measured:
-    """A WSGI application whose requests are counted and timed."""
+class Metrics(Collector):  # type: ignore[misc]
+    """The service's metrics, worked out when they are asked for."""
 
-    def __init__(self, application: Callable[[dict[str, Any], StartResponse], Iterable[bytes]]) -> None:
-        """Wrap an application."""
-        self._application = application
+    def __init__(self, counts: Counts, who: dict[str, str], metadata: dict[str, Any]) -> None:
+        """Describe one model's service.
 
-    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one request; the answers are small and never streamed, so it is over when this returns."""
-        status = "500"
+        Args:
+            counts: what the workers count.
+            who: the labels of `model_info`: name, version, release and digest of what answers.
+            metadata: the model's; a feature of which `training` has no `bins` (older models) is not compared.
+        """
+        self._counts = counts
+        self._who = who
+        self._classes: list[str] = metadata["classes"]
+        self._features: list[str] = metadata["features"]
+        self._bins: dict[str, distribution.Bins] = metadata["training"].get("bins", {})
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
 
-        def remember(line: str, *rest: Any) -> Any:
-            nonlocal status
-            status = line[:3]
-            return start_response(line, *rest)
+    def exposition(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        text: bytes = generate_latest(self._registry)
+        return text
 
-        path, method = environ.get("PATH_INFO", ""), environ.get("REQUEST_METHOD", "")
-        endpoint = path if path in ENDPOINTS else "other"
-        begin = time.perf_counter()
-        IN_PROGRESS.inc()
-        try:
-            return self._application(environ, remember)
-        finally:
-            IN_PROGRESS.dec()
-            LATENCY.labels(endpoint).observe(time.perf_counter() - begin)
-            REQUESTS.labels(method if method in METHODS else "other", endpoint, status).inc()
+    def describe(self) -> list[Any]:
+        """Promise nothing: without this, registering would collect once."""
+        return []
+
+    def collect(self) -> Iterator[Any]:
+        """Yield the metrics."""
+        ever, alive = self._counts.all()
+        yield _requests(ever["requests"].sum(axis=0))
+        yield GaugeMetricFamily("in_progress", "Requests being answered now.", int(alive["in_progress"].sum()))
+        yield _latencies(ever["buckets"].sum(axis=0), ever["seconds"].sum(axis=0))
+        yield self._predictions(ever["predictions"].sum(axis=0))
+        info = GaugeMetricFamily("model_info", "The model that answers; always 1.", labels=list(self._who))
+        info.add_metric(list(self._who.values()), 1)
+        yield info
+        rows = window(alive)
+        yield GaugeMetricFamily("feature_drift_rows", "Rows in the window that drift is measured over.", len(rows))
+        yield self._drift(rows)
+
+    def _predictions(self, rows: NDArray[np.int64]) -> CounterMetricFamily:
+        family = CounterMetricFamily("predictions", "Rows predicted.", labels=["model_version", "label"])
+        for name, count in zip(self._classes, rows.tolist(), strict=True):
+            family.add_metric([self._who["version"], name], count)
+        return family
+
+    def _drift(self, rows: NDArray[np.float32]) -> GaugeMetricFamily:
+        family = GaugeMetricFamily(
+            "feature_drift_psi",
+            "Population stability index of the rows in the window against the training rows.",
+            labels=["feature"],
+        )
+        if len(rows) >= ENOUGH:
+            for column, name in enumerate(self._features):
+                if bins := self._bins.get(name):
+                    observed = distribution.count(rows[:, column], bins["edges"])
+                    family.add_metric([name], distribution.stability_index(np.array(bins["rows"]), observed))
+        return family
 
 
-def shared_folder() -> Path | None:
-    """Return the folder in which all workers keep what they have measured, None for a process of its own."""
-    return Path(folder) if (folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR")) else None
+def _requests(counts: NDArray[np.int64]) -> CounterMetricFamily:
+    family = CounterMetricFamily("request_count", "Requests answered.", labels=["method", "endpoint", "status"])
+    for method, endpoint, status in np.argwhere(counts):
+        labels = [METHODS[method], ENDPOINTS[endpoint], STATUSES[status]]
+        family.add_metric(labels, int(counts[method, endpoint, status]))
+    return family
 
 
-def exposition(drift: Collector) -> bytes:
-    """Return all metrics of all workers, and those that are worked out only now, in Prometheus' text format."""
-    registry = CollectorRegistry()
-    if shared_folder():
-        multiprocess.MultiProcessCollector(registry)
-    else:
-        registry.register(PROCESS_REGISTRY)
-    registry.register(drift)
-    text: bytes = generate_latest(registry)
-    return text
+def _latencies(buckets: NDArray[np.int64], seconds: NDArray[np.float64]) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(
+        "request_latency_seconds",
+        "Time from a request's arrival in the application to its answer.",
+        labels=["endpoint"],
+    )
+    bounds = [*map(str, BOUNDS), "+Inf"]
+    for endpoint, counts, total in zip(ENDPOINTS, buckets.tolist(), seconds.tolist(), strict=True):
+        if any(counts):
+            family.add_metric([endpoint], list(zip(bounds, accumulate(counts), strict=True)), total)
+    return family

@@ -1,45 +1,100 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The production server: gunicorn's threads, several processes, one set of metrics, an orderly end on SIGTERM."""
+"""The production server: Granian's workers, one set of metrics, an orderly end on SIGTERM."""
 
 from __future__ import annotations
 
 import logging
 import os
 import shutil
+import socket
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from gunicorn.app.base import BaseApplication
+from flask import Flask
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
 
 from iris_model import IrisError
 from iris_model.model import Model, verify
 
+# Imported before the workers are forked, so that they share its memory and need not read it each.
+from iris_model.serving.app import Identity, create_app
+
 log = logging.getLogger("iris_model")
 
-THREADS = 4
+#: Requests that a worker has in hand at once. Most are over in a moment: this many only if clients send theirs slowly.
+THREADS = 64
 #: Seconds in which requests already begun are answered after SIGTERM; below the 30 that a deployment usually grants.
 GRACE = 25
-#: Seconds an idle connection is kept; longer than the proxy in front keeps it, so that the proxy is the one to close.
-KEEP_ALIVE = 75
+#: Bytes that the head of a request may have.
+MAX_HEAD = 32 * 1024
 
 
 def serve(host: str, port: int, workers: int) -> None:
     """Serve the model in MODEL_DIR, or without that variable the champion in MLflow, until SIGTERM.
 
     Raises:
-        IrisError: there is no champion, or the folder is not as it was sealed.
+        IrisError: there is no champion, the folder is not as it was sealed, or the port is taken.
     """
     if not os.environ.get("MODEL_DIR"):
         _serve_champion()
     verify(Path(os.environ["MODEL_DIR"]))
-    metrics = tempfile.mkdtemp(prefix="iris-metrics-")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
+    _check_free(host, port)
+    shared = Path(tempfile.mkdtemp(prefix="iris-shared-"))
+    server = granian(host, port, workers)
     try:
-        _Server(_settings(host, port, workers)).run()
+        server.serve(target_loader=partial(_load, shared), wrap_loader=False)
     finally:
-        shutil.rmtree(metrics, ignore_errors=True)
+        shutil.rmtree(shared, ignore_errors=True)
+
+
+def granian(host: str, port: int, workers: int) -> Granian:
+    """Return the server, with the settings that we serve with."""
+    return Granian(
+        "iris_model",
+        address=host,
+        port=port,
+        interface=Interfaces.WSGI,
+        workers=workers,
+        blocking_threads=THREADS,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(max_buffer_size=MAX_HEAD),
+        log_level=LogLevels.error,
+        log_access=bool(os.environ.get("ACCESS_LOG")),
+        respawn_failed_workers=True,
+        workers_kill_timeout=GRACE,
+    )
+
+
+def _load(shared: Path) -> Flask:
+    """Return a worker's application. ONNX Runtime's threads would not survive a fork, so the model is loaded here."""
+    identity = Identity(
+        name=_name(),
+        version=os.environ.get("MODEL_VERSION") or "unknown",
+        release=os.environ.get("RELEASE") or "unknown",
+    )
+    app = create_app(Model.load(Path(os.environ["MODEL_DIR"])), identity, shared)
+    log.info("worker %d serves %s version %s", os.getpid(), identity.name, identity.version)
+    return app
+
+
+def _check_free(host: str, port: int) -> None:
+    """Refuse a port on which somebody listens: Granian would share it, if that is another Granian.
+
+    Raises:
+        IrisError: it is taken, or not ours to take.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise IrisError(f"cannot listen on {host} port {port}: {error.strerror}; choose another PORT") from error
 
 
 def _serve_champion() -> NoReturn:
@@ -59,51 +114,3 @@ def _serve_champion() -> NoReturn:
 
 def _name() -> str:
     return os.environ.get("MODEL_NAME") or "iris"
-
-
-class _Server(BaseApplication):  # type: ignore[misc]
-    """Gunicorn with its settings given as a dict, loading the model in each worker."""
-
-    def __init__(self, settings: dict[str, Any]) -> None:
-        self._settings = settings
-        super().__init__()
-
-    def load_config(self) -> None:
-        for name, value in self._settings.items():
-            self.cfg.set(name, value)
-
-    def load(self) -> Any:
-        """Return the application. Called after the fork, which ONNX Runtime's threads would not survive."""
-        from iris_model.serving.app import Identity, create_app
-
-        identity = Identity(
-            name=_name(),
-            version=os.environ.get("MODEL_VERSION") or "unknown",
-            release=os.environ.get("RELEASE") or "unknown",
-        )
-        log.info("worker %d serves %s version %s", os.getpid(), identity.name, identity.version)
-        return create_app(Model.load(Path(os.environ["MODEL_DIR"])), identity)
-
-
-def _settings(host: str, port: int, workers: int) -> dict[str, Any]:
-    return {
-        "bind": [f"{host}:{port}"],
-        "workers": workers,
-        "worker_class": "gthread",
-        "threads": THREADS,
-        "graceful_timeout": GRACE,
-        "keepalive": KEEP_ALIVE,
-        "control_socket_disable": True,
-        "loglevel": "warning",
-        "child_exit": _forget,
-    }
-
-
-def _forget(_server: Any, worker: Any) -> None:
-    """Take a dead worker's share out of the gauges and of the window that drift is measured over."""
-    from prometheus_client import multiprocess
-
-    from iris_model.serving.drift import ring_file
-
-    multiprocess.mark_process_dead(worker.pid)
-    ring_file(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]), worker.pid).unlink(missing_ok=True)

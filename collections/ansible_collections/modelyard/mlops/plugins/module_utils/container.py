@@ -34,6 +34,7 @@ class Spec:
     this is an option.
 
     :ivar image: what the engine calls the image; give its ID, so that a moved tag makes another spec.
+    :ivar entrypoint: the program; empty is the image's own.
     :ivar mounts: folders of the host, by their place in the container.
     :ivar writable: the places of those mounts that the container may write to.
     :ivar scratch: places in the container for a file system in memory.
@@ -43,6 +44,7 @@ class Spec:
     """
 
     image: str
+    entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     mounts: dict[str, str] = field(default_factory=dict)
@@ -60,6 +62,7 @@ class Spec:
         """The Engine API's description of it."""
         return {
             "Image": self.image,
+            **({"Entrypoint": list(self.entrypoint)} if self.entrypoint else {}),
             "Cmd": list(self.command) or None,
             "Env": [f"{name}={value}" for name, value in sorted(self.env.items())],
             "User": self.user,

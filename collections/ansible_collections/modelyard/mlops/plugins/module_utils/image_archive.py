@@ -13,6 +13,11 @@ import tarfile
 import typing as t
 from dataclasses import dataclass
 
+# The end of a tar.
+END = bytes(2 * tarfile.BLOCKSIZE)
+
+Read = t.Callable[[t.Sequence[str]], t.Iterable[bytes]]
+
 
 @dataclass(frozen=True)
 class Blob:
@@ -28,18 +33,18 @@ def archive(
     layers: t.Sequence[str],
     blobs: t.Iterable[Blob],
     tag: str,
-    read: t.Callable[[str], bytes],
+    read: Read,
 ) -> t.Iterator[bytes]:
     """Yield the archive of an image piece by piece.
 
     :param layers: the digests of all layers of the image, the lowest first.
     :param blobs: those layers that go into the archive.
     :param tag: the reference that the engine gives to the image when it has loaded it.
-    :param read: returns the content of a chunk.
+    :param read: yields the contents of chunks.
     """
-    yield from _member(_config_name(config.digest), config, read)
+    yield from member(_config_name(config.digest), config, read)
     for blob in {blob.digest: blob for blob in blobs}.values():
-        yield from _member(_layer_name(blob.digest), blob, read)
+        yield from member(_layer_name(blob.digest), blob, read)
     manifest = [
         {
             "Config": _config_name(config.digest),
@@ -47,9 +52,20 @@ def archive(
             "Layers": [_layer_name(layer) for layer in layers],
         }
     ]
-    content = json.dumps(manifest).encode()
-    yield _header("manifest.json", len(content)) + content + _padding(len(content))
-    yield bytes(2 * tarfile.BLOCKSIZE)
+    yield file_member("manifest.json", json.dumps(manifest).encode())
+    yield END
+
+
+def member(name: str, blob: Blob, read: Read) -> t.Iterator[bytes]:
+    """A file of a tar, with the content of a blob."""
+    yield _header(name, blob.size)
+    yield from read(blob.chunks)
+    yield _padding(blob.size)
+
+
+def file_member(name: str, content: bytes) -> bytes:
+    """A file of a tar."""
+    return _header(name, len(content)) + content + _padding(len(content))
 
 
 def _config_name(digest: str) -> str:
@@ -60,18 +76,11 @@ def _layer_name(digest: str) -> str:
     return digest.split(":", 1)[1] + "/layer.tar"
 
 
-def _member(name: str, blob: Blob, read: t.Callable[[str], bytes]) -> t.Iterator[bytes]:
-    yield _header(name, blob.size)
-    for chunk in blob.chunks:
-        yield read(chunk)
-    yield _padding(blob.size)
-
-
 def _header(name: str, size: int) -> bytes:
-    member = tarfile.TarInfo(name)
-    member.size = size
-    member.mode = 0o644
-    return member.tobuf(tarfile.GNU_FORMAT)
+    info = tarfile.TarInfo(name)
+    info.size = size
+    info.mode = 0o644
+    return info.tobuf(tarfile.GNU_FORMAT)
 
 
 def _padding(size: int) -> bytes:

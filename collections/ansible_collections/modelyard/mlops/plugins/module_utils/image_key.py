@@ -29,6 +29,7 @@ class Image:
     :ivar key: `sha256:` and the digest of the configuration.
     :ivar layers: the digests of the uncompressed layers, the lowest first.
     :ivar size: bytes of the uncompressed image, as far as the source knows it.
+    :ivar sizes: bytes of each layer, as far as the source knows them; empty when it does not.
     """
 
     key: str
@@ -36,14 +37,26 @@ class Image:
     os: str
     architecture: str
     size: int
+    sizes: tuple[int, ...] = ()
+
+    @property
+    def platform(self) -> str:
+        """Operating system and architecture, as people write them."""
+        return f"{self.os}/{self.architecture}"
+
+    def size_of(self, blobs: t.Collection[str]) -> int:
+        """About how many bytes the layers among `blobs` have."""
+        if not self.sizes:
+            return self.size if blobs else 0
+        return sum(size for layer, size in dict(zip(self.layers, self.sizes)).items() if layer in blobs)
 
     @classmethod
-    def from_config(cls, config: bytes, size: int = 0) -> Image:
+    def from_config(cls, config: bytes, sizes: tuple[int, ...] = ()) -> Image:
         """The image that the JSON text of an image configuration describes."""
         try:
             fields = json.loads(config)
             layers = tuple(fields["rootfs"]["diff_ids"])
-            return cls(digest(config), layers, fields["os"], fields["architecture"], size)
+            return cls(digest(config), layers, fields["os"], fields["architecture"], sum(sizes), sizes)
         except (ValueError, KeyError, TypeError) as error:
             raise ImageError(f"this is no image configuration ({error!r}): {config[:80]!r}") from error
 
@@ -71,6 +84,14 @@ def shared_layers(layers: t.Sequence[str], known_chains: t.Collection[str]) -> i
         if chain in known_chains:
             count = position
     return count
+
+
+def familiar(name: str) -> str:
+    """The name without the registry that people leave out; Docker leaves it out too, and Podman does not."""
+    for prefix in ("docker.io/library/", "docker.io/", "localhost/"):
+        if name.startswith(prefix):
+            return name[len(prefix) :]
+    return name
 
 
 def split_reference(reference: str) -> tuple[str, str]:

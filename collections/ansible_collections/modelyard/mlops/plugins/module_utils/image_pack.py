@@ -2,14 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """How chunks travel and wait on a target.
 
-A blob (a layer, or the configuration of an image) is cut into chunks, each named by the digest of
-its uncompressed content. A pack is a file with one chunk after the other, each behind a small header.
+A blob (a layer, or the configuration of an image) is cut into chunks, each compressed and named by the
+digest of what came out. So a chunk is proven by a look at its few bytes; that the blob is the wanted one,
+the engine proves. A pack is a file with one chunk after the other, each behind a small header.
 A pack that was cut off still gives all chunks which arrived whole, so a transfer resumes at the chunk
 where it stopped, and few files have to be sent.
 """
 
 from __future__ import annotations
 
+import collections
+import concurrent.futures
 import contextlib
 import fcntl
 import hashlib
@@ -21,6 +24,7 @@ import uuid
 from dataclasses import dataclass
 
 from . import image_codec
+from .image_records import Records
 
 CHUNK_SIZE = 4 * 1024 * 1024
 
@@ -31,6 +35,8 @@ _VOID = 0
 _CODECS = {1: image_codec.ZLIB, 2: image_codec.ZSTD}
 _CODES = {name: code for code, name in _CODECS.items()}
 _SUFFIX = ".pack"
+# Chunks in memory beside the one that the engine reads.
+_AHEAD = 2
 
 HEADER_SIZE = _HEADER.size
 
@@ -48,18 +54,25 @@ def header(chunk: str, codec: str, size: int, packed: int) -> bytes:
     return _HEADER.pack(_MAGIC, bytes.fromhex(chunk), _CODES[codec], size, packed)
 
 
+def prove(chunk: str, packed: bytes) -> None:
+    """Compare the bytes of a chunk with its name.
+
+    :raises CorruptChunk: they are others.
+    """
+    if hashlib.sha256(packed).hexdigest() != chunk:
+        raise CorruptChunk(chunk, "its digest is another one")
+
+
 def unpack(chunk: str, codec: str, packed: bytes, size: int) -> bytes:
     """The content of a chunk, proven by its name.
 
     :raises CorruptChunk: it is not that content.
     """
+    prove(chunk, packed)
     try:
-        content = image_codec.decompress(codec, packed, size)
+        return image_codec.decompress(codec, packed, size)
     except image_codec.CodecError as error:
         raise CorruptChunk(chunk, str(error)) from error
-    if hashlib.sha256(content).hexdigest() != chunk:
-        raise CorruptChunk(chunk, "its digest is another one")
-    return content
 
 
 @dataclass(frozen=True)
@@ -75,13 +88,13 @@ class Staging:
     """The folder on a target in which packs wait until their image is loaded.
 
     It belongs to the user who logs in, so that a connection without privileges can put files there. What only
-    root may write, the lock and the record of keys, lies next to it.
+    root may write, the lock and the records of images, lies next to it.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._home = os.path.dirname(path)
-        self.records = os.path.join(self._home, "keys.json")
+        self.records = Records(os.path.join(self._home, "images.json"))
         self._frames: dict[str, _Frame] = {}
 
     def prepare(self, owner: int | None) -> None:
@@ -121,6 +134,15 @@ class Staging:
                 pack.seek(frame.offset - HEADER_SIZE)
                 pack.write(_HEADER.pack(_MAGIC, bytes(32), _VOID, frame.size, frame.packed))
             raise
+
+    def contents(self, chunks: t.Sequence[str]) -> t.Iterator[bytes]:
+        """The contents of `chunks` one after the other, unpacked ahead while the former ones are used."""
+        with concurrent.futures.ThreadPoolExecutor(_AHEAD) as workers:
+            pending = collections.deque(workers.submit(self.read, chunk) for chunk in chunks[:_AHEAD])
+            for position in range(len(chunks)):
+                if position + _AHEAD < len(chunks):
+                    pending.append(workers.submit(self.read, chunks[position + _AHEAD]))
+                yield pending.popleft().result()
 
     def strike_damaged(self, chunks: t.Iterable[str]) -> list[str]:
         """Read `chunks` and return those that are damaged; they are struck out then."""

@@ -102,6 +102,7 @@ outcome:
   description:
     - V(loaded), or V(present) when the image was here already.
     - V(missing) or V(corrupt) when RV(chunks) have to be sent again.
+    - V(interrupted) when the engine went away meanwhile.
     - V(refused) when the engine did not take an archive without the layers that it was believed to have.
   returned: always
   type: str
@@ -127,83 +128,11 @@ from urllib.parse import quote
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.modelyard.mlops.plugins.module_utils.engine import Engine, EngineError, EngineUnreachable
-from ansible_collections.modelyard.mlops.plugins.module_utils.image_archive import Blob, archive
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_key import ImageError, split_reference
-from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import CorruptChunk, Staging
-from ansible_collections.modelyard.mlops.plugins.module_utils.image_target import Inspected, Target
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_loader import Loader, LoadFailed, answer
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import Staging
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_target import Target
 from ansible_collections.modelyard.mlops.plugins.module_utils.textfile import Metric, publish, render
-
-# An interrupted transfer is worth keeping for a day; then a newer commit has taken its place.
-FORGOTTEN_AFTER = 24 * 3600.0
-
-
-class LoadFailed(Exception):
-    """The image is not here and sending more does not help."""
-
-
-class Loader:
-    """Brings one image from the staging folder into the engine."""
-
-    def __init__(self, target: Target, staging: Staging, wanted: dict[str, t.Any]) -> None:
-        self._target = target
-        self._staging = staging
-        self._wanted = wanted
-        # The engine removes an image without a name at the next clean-up, so it arrives with one of ours.
-        self._arriving = "modelyard-arriving:" + wanted["key"].split(":", 1)[1][:32]
-
-    def run(self) -> dict[str, t.Any]:
-        """Load, verify, name, tidy up; returns the module's answer."""
-        image = self._target.find(self._wanted["key"])
-        outcome = "present"
-        if image is None:
-            unloaded = self._load()
-            if unloaded:
-                return {"changed": False, "id": "", **unloaded}
-            image = self._verified()
-            outcome = "loaded"
-        moved = self._target.key_at(self._wanted["name"]) != self._wanted["key"]
-        if moved:
-            self._target.tag(image, *split_reference(self._wanted["name"]))
-        self._target.untag(self._arriving)
-        self._staging.clear(self._wanted["key"], FORGOTTEN_AFTER)
-        return {**_answer(outcome), "changed": moved or outcome == "loaded", "id": image["Id"]}
-
-    def _load(self) -> dict[str, t.Any] | None:
-        """Stream the archive into the engine; returns what has to be sent again, or None when all went well."""
-        blobs = {
-            blob["digest"]: Blob(blob["digest"], blob["size"], tuple(blob["chunks"])) for blob in self._wanted["blobs"]
-        }
-        here = self._staging.chunks()
-        needed = [chunk for blob in blobs.values() for chunk in blob.chunks]
-        missing = [chunk for chunk in needed if chunk not in here]
-        config = blobs.pop(self._wanted["key"], None)
-        if config is None or missing:
-            return _answer("missing", chunks=missing)
-        stream = archive(config, self._wanted["layers"], blobs.values(), self._arriving, self._staging.read)
-        try:
-            self._target.load(stream)
-        except CorruptChunk as error:
-            # Where one is damaged others may be, and each attempt takes its time.
-            return _answer("corrupt", chunks=self._staging.strike_damaged(needed), reason=str(error))
-        except EngineError as error:
-            complete = set(self._wanted["layers"]) <= set(blobs)
-            if complete or "no space left" in error.message:
-                raise LoadFailed(f"the engine does not load {self._wanted['name']}: {error.message}") from error
-            return _answer("refused", reason=error.message)
-        return None
-
-    def _verified(self) -> Inspected:
-        """The image that was loaded, proven to be the wanted one."""
-        wanted = self._wanted
-        image = self._target.inspect(self._arriving)
-        if image is None:
-            raise LoadFailed(f"the engine took the archive of {wanted['name']} and has no image of it")
-        problem = self._target.problem(image, wanted["key"], wanted["layers"], wanted["os"], wanted["architecture"])
-        if problem:
-            self._target.untag(self._arriving)
-            raise LoadFailed(f"what the engine made of {wanted['name']} is wrong and was removed: {problem}")
-        self._target.record(image, wanted["key"])
-        return image
 
 
 def bring(target: Target, staging: Staging, wanted: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -211,13 +140,13 @@ def bring(target: Target, staging: Staging, wanted: dict[str, t.Any]) -> dict[st
     began = time.monotonic()
     # Two controllers may bring the same image; the second then finds it here.
     with staging.locked():
-        answer = Loader(target, staging, wanted).run()
-    if answer["changed"]:
+        done = Loader(target, staging, wanted).run()
+    if done["changed"]:
         # By repository: a tag names a commit, and each would leave figures behind.
         repository = split_reference(wanted["name"])[0]
         text = figures(repository, wanted, wanted["seconds"] + time.monotonic() - began)
-        answer["warning"] = publish(f"modelyard_image_{quote(repository, safe='')}", text)
-    return answer
+        done["warning"] = publish(f"modelyard_image_{quote(repository, safe='')}", text)
+    return done
 
 
 def figures(repository: str, wanted: dict[str, t.Any], seconds: float) -> str:
@@ -233,10 +162,6 @@ def figures(repository: str, wanted: dict[str, t.Any], seconds: float) -> str:
         Metric(f"modelyard_image_transfer_{name}", "gauge", text, [(labels, value)])
         for name, (text, value) in values.items()
     )
-
-
-def _answer(outcome: str, chunks: t.Sequence[str] = (), reason: str = "") -> dict[str, t.Any]:
-    return {"outcome": outcome, "chunks": list(chunks), "reason": reason}
 
 
 def main() -> None:
@@ -272,14 +197,14 @@ def main() -> None:
         if module.check_mode:
             here = target.find(module.params["key"]) is not None
             named = target.key_at(module.params["name"]) == module.params["key"]
-            module.exit_json(changed=not named, **_answer("present" if here else "loaded"))
-        answer = bring(target, staging, module.params)
+            module.exit_json(changed=not named, **answer("present" if here else "loaded"))
+        done = bring(target, staging, module.params)
     except (LoadFailed, ImageError, EngineError, EngineUnreachable) as error:
         module.fail_json(msg=str(error))
-    warning = answer.pop("warning", "")
+    warning = done.pop("warning", "")
     if warning:
         module.warn(warning)
-    module.exit_json(**answer)
+    module.exit_json(**done)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,14 @@ options:
     description: The folder in which chunks arrive.
     type: path
     default: /var/lib/modelyard/images/staging
+  keep:
+    description: How many images of each repository stay, as M(modelyard.mlops.image_prune) has it.
+    type: int
+    default: 3
+  apps:
+    description: The folder in which the releases of apps are recorded.
+    type: path
+    default: /var/lib/modelyard/apps
 attributes:
   check_mode:
     description: Looks, and does not make the folder.
@@ -77,6 +85,16 @@ chains:
   returned: always
   type: list
   elements: str
+blobs:
+  description: The layers whose blobs an engine with the containerd store has. Empty for other stores.
+  returned: always
+  type: list
+  elements: str
+surplus:
+  description: Name and key of the images that M(modelyard.mlops.image_prune) would remove.
+  returned: always
+  type: list
+  elements: dict
 staged:
   description: The chunks that wait from an earlier transfer.
   returned: always
@@ -88,7 +106,9 @@ codecs:
   type: list
   elements: str
 space:
-  description: For C(engine) and C(staging) the folder, its free bytes and the file system (device number) it is on.
+  description:
+    - For C(staging), C(temporary) (where the engine unpacks an archive) and C(engine) (where its layers are) the
+      folder, its free bytes and the file system (device number) it is on.
   returned: always
   type: dict
 """
@@ -100,28 +120,31 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.modelyard.mlops.plugins.module_utils import image_codec
 from ansible_collections.modelyard.mlops.plugins.module_utils.engine import Engine, EngineError, EngineUnreachable
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_house import surplus
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import Staging
-from ansible_collections.modelyard.mlops.plugins.module_utils.image_target import Target
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_target import PODMAN, Target
 
 
-def look(engine: Engine, images: list[dict[str, str]], staging: Staging) -> dict[str, t.Any]:
-    """What there is of `images`."""
+def look(engine: Engine, images: list[dict[str, str]], staging: Staging, keep: int, apps: str) -> dict[str, t.Any]:
+    """What there is of `images`, and what there is too much; see image_house for `keep` and `apps`."""
     found: dict[str, t.Any] = {
         "engine": None,
         "problem": "",
         "present": {},
         "tagged": {},
         "chains": [],
+        "blobs": [],
+        "surplus": [],
         "staged": [],
         "codecs": image_codec.available(),
-        "space": {"staging": space(staging.path), "engine": space("/var/lib")},
+        "space": {place: space(path) for place, path in places(staging, None).items()},
     }
     try:
         target = Target(engine, staging.records)
     except (EngineError, EngineUnreachable) as error:
         return {**found, "problem": str(error)}
     found["engine"] = target.describe()
-    found["space"]["engine"] = space(target.root)
+    found["space"] = {place: space(path) for place, path in places(staging, target).items()}
     for key in {image["key"] for image in images}:
         here = target.find(key)
         if here:
@@ -129,12 +152,37 @@ def look(engine: Engine, images: list[dict[str, str]], staging: Staging) -> dict
     found["tagged"] = {image["name"]: target.key_at(image["name"]) for image in images}
     if _incomplete(found, images):
         found["chains"] = target.chains()
+        found["blobs"] = sorted(target.blobs())
         found["staged"] = sorted(staging.chunks())
+    try:
+        gone = surplus(target, [(image["name"], image["key"]) for image in images], keep, apps)
+        found["surplus"] = [{"name": record.names[-1], "key": record.key} for record in gone]
+    except (OSError, ValueError, KeyError) as error:
+        found["warning"] = f"no image is removed, since a release cannot be read: {error!r}"
     return found
 
 
 def _incomplete(found: dict[str, t.Any], images: list[dict[str, str]]) -> bool:
     return any(image["key"] not in found["present"] for image in images)
+
+
+def places(staging: Staging, target: Target | None) -> dict[str, str]:
+    """Where a transfer takes space."""
+    root = target.root if target else "/var/lib"
+    unpacking = "/var/tmp" if target and target.store == PODMAN else temporary(root)
+    return {"staging": staging.path, "temporary": unpacking, "engine": root}
+
+
+def temporary(root: str, processes: str = "/proc", pid_file: str = "/var/run/docker.pid") -> str:
+    """The engine's temporary folder. It can be set for the engine's process only, whose environment root can read."""
+    try:
+        with open(pid_file, encoding="ascii") as file:
+            process = file.read().strip()
+        with open(os.path.join(processes, process, "environ"), "rb") as file:
+            variables = dict(entry.partition(b"=")[::2] for entry in file.read().split(b"\0"))
+    except OSError:
+        variables = {}
+    return os.fsdecode(variables.get(b"DOCKER_TMPDIR", b"")) or os.path.join(root, "tmp")
 
 
 def space(path: str) -> dict[str, t.Any]:
@@ -167,12 +215,16 @@ def main() -> None:
             },
             "engine_socket": {"type": "path", "default": "/var/run/docker.sock"},
             "staging": {"type": "path", "default": "/var/lib/modelyard/images/staging"},
+            "keep": {"type": "int", "default": 3},
+            "apps": {"type": "path", "default": "/var/lib/modelyard/apps"},
         },
         supports_check_mode=True,
     )
     images = module.params["images"]
     staging = Staging(module.params["staging"])
-    found = look(Engine(module.params["engine_socket"]), images, staging)
+    found = look(Engine(module.params["engine_socket"]), images, staging, module.params["keep"], module.params["apps"])
+    if "warning" in found:
+        module.warn(found.pop("warning"))
     if found["engine"] and _incomplete(found, images) and not module.check_mode:
         staging.prepare(visitor())
     module.exit_json(changed=False, **found)

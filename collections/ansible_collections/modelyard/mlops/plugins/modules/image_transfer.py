@@ -17,8 +17,9 @@ description:
     C(docker save) gives.
   - A transfer that was cut goes on at the chunk where it stopped, in the same run and in a later one.
   - A host that has the image is left alone after one look at it; the image is not exported then.
-  - Engines with the classic store take archives without the layers that they have. An engine with the containerd
-    store, and Podman, get whole archives.
+  - The classic store gets an archive without the lowest layers that it has, the containerd store an OCI layout without
+    the blobs that it has. When the engine refuses that, and always with Podman, the archive is whole.
+  - Older images which were brought this way and are needed no more are removed.
 version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
 options:
@@ -36,16 +37,26 @@ options:
         description:
           - Where it comes from.
           - V(docker-daemon) is the controller's engine, found by the environment variable E(DOCKER_HOST) or at its
-            usual place; V(docker-archive) a file that C(docker save) wrote.
+            usual place; V(docker-archive) a file that C(docker save) wrote; V(oci) an OCI layout, as a folder or in a
+            tar, so that the controller needs no engine. Of several platforms in it, that of the host is taken.
+          - V(registry) is a registry from which the host itself pulls, as M(modelyard.mlops.image_pull) says.
         type: str
-        choices: [docker-daemon, docker-archive]
+        choices: [docker-daemon, docker-archive, oci, registry]
         default: docker-daemon
       reference:
-        description: What it is called at its source. The O(images[].name) when not given.
+        description:
+          - What it is called at its source. The O(images[].name) when not given.
+          - For V(registry) it has to be C(registry/repository@sha256:DIGEST).
         type: str
       path:
-        description: The archive on the controller. A relative path starts at the playbook's folder.
+        description: The archive or layout on the controller. A relative path starts at the playbook's folder.
         type: str
+  credentials:
+    description:
+      - For each registry, as the references name it, a dictionary with C(username) and C(password).
+      - They go to the host's engine with the request to pull, and no file keeps them.
+    type: dict
+    default: {}
   engine_socket:
     description: The unix socket of the host's engine.
     type: path
@@ -66,9 +77,19 @@ options:
     description: After how many days without use something is dropped from the cache.
     type: float
     default: 14.0
+  keep:
+    description:
+      - How many images of each repository stay on the host, at least 1. M(modelyard.mlops.image_prune) says which
+        older ones go, and which stay in any case.
+    type: int
+    default: 3
+  apps:
+    description: The folder on the host in which the releases of apps are recorded.
+    type: path
+    default: /var/lib/modelyard/apps
 attributes:
   action:
-    description: The work is divided between the controller and two modules on the host.
+    description: The work is divided between the controller and modules on the host.
     support: full
   check_mode:
     description:
@@ -115,7 +136,8 @@ images:
       type: bool
     path:
       description:
-        - V(present), V(tag) (only the name moved), V(thin) (only upper layers travelled) or V(full).
+        - V(present), V(tag) (only the name moved), V(thin) (only layers that were missing travelled), V(full), or
+          V(pull) (the host pulled it).
       type: str
     reason:
       description: Why all layers travelled, when they did.
@@ -144,4 +166,9 @@ images:
     seconds:
       description: How long it took.
       type: float
+removed:
+  description: The names of the images that were removed, since nothing needs them any more.
+  returned: always
+  type: list
+  elements: str
 """

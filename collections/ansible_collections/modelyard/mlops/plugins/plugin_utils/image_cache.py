@@ -28,6 +28,8 @@ from pathlib import Path
 from ansible_collections.modelyard.mlops.plugins.module_utils import image_codec, image_pack
 
 _WORKERS = min(4, os.cpu_count() or 1)
+# Up to here the highest level of compression takes no time that anybody notices.
+_SMALL = 1024 * 1024
 
 
 class WrongContent(Exception):
@@ -36,7 +38,7 @@ class WrongContent(Exception):
 
 @dataclass(frozen=True)
 class Chunk:
-    """A chunk in the cache: the digest and the bytes of its content, and how it is packed."""
+    """A chunk in the cache: the digest of its packed bytes, the size of its content, and how it is packed."""
 
     id: str
     size: int
@@ -97,23 +99,35 @@ class Cache:
             return None
         return blob
 
-    def add(self, content: t.Iterable[bytes], expected: str | None = None) -> CachedBlob:
+    def add(
+        self,
+        content: t.Iterable[bytes],
+        expected: str | None = None,
+        stored: t.Callable[[Chunk], None] = lambda chunk: None,
+    ) -> CachedBlob:
         """Store what `content` yields.
 
         :param expected: the digest that it must have.
+        :param stored: is told each chunk as soon as it is here, in their order.
         :raises WrongContent: it has another one. What was stored until then waits for the sweep.
         """
         whole = hashlib.sha256()
         chunks: list[Chunk] = []
         pending: collections.deque[concurrent.futures.Future[Chunk]] = collections.deque()
+
+        def take() -> None:
+            chunks.append(pending.popleft().result())
+            stored(chunks[-1])
+
         with concurrent.futures.ThreadPoolExecutor(_WORKERS) as workers:
             for piece, small in _cut(content):
                 pending.append(workers.submit(self._store, piece, small))
                 whole.update(piece)
                 # Never more than this many pieces in memory.
                 if len(pending) > _WORKERS:
-                    chunks.append(pending.popleft().result())
-            chunks.extend(future.result() for future in pending)
+                    take()
+            while pending:
+                take()
         digest = "sha256:" + whole.hexdigest()
         if expected not in (None, digest):
             raise WrongContent(f"it is {digest} and not {expected}")
@@ -123,8 +137,28 @@ class Cache:
         return blob
 
     def read(self, chunk: Chunk) -> bytes:
-        """The compressed bytes of a chunk."""
-        return self._path(chunk).read_bytes()
+        """The compressed bytes of a chunk, proven; a damaged one is deleted.
+
+        :raises CorruptChunk: it is damaged or not here.
+        """
+        try:
+            packed = self._path(chunk).read_bytes()
+            image_pack.prove(chunk.id, packed)
+        except FileNotFoundError as error:
+            raise image_pack.CorruptChunk(chunk.id, "it is not in the cache") from error
+        except image_pack.CorruptChunk:
+            self._path(chunk).unlink(missing_ok=True)
+            raise
+        return packed
+
+    def converted(self, chunk: Chunk, codecs: t.Sequence[str]) -> Chunk:
+        """The same content in a chunk which a host with `codecs` can unpack.
+
+        :raises CorruptChunk: it is damaged or not here.
+        """
+        if chunk.codec in codecs:
+            return chunk
+        return self._store(image_pack.unpack(chunk.id, chunk.codec, self.read(chunk), chunk.size), False, codecs[0])
 
     def recall(self, name: str) -> str | None:
         """What `remember` was told about `name`, or None."""
@@ -136,17 +170,6 @@ class Cache:
     def remember(self, name: str, key: str) -> None:
         """Remember that the digest `name` stands for the image `key`."""
         self._write(self._name(name), key.encode())
-
-    def drop_damaged(self, blobs: t.Iterable[CachedBlob]) -> bool:
-        """Read all chunks of `blobs` and delete the damaged ones; says whether there were any."""
-        found = False
-        for chunk in {chunk.id: chunk for blob in blobs for chunk in blob.chunks}.values():
-            try:
-                image_pack.unpack(chunk.id, chunk.codec, self.read(chunk), chunk.size)
-            except (OSError, image_pack.CorruptChunk):
-                self._path(chunk).unlink(missing_ok=True)
-                found = True
-        return found
 
     def sweep(self) -> None:
         """Drop what is too old or too much; does nothing while anybody uses the cache."""
@@ -177,15 +200,11 @@ class Cache:
         """A file for something that is not cached but may be large."""
         return self.root / "new" / name
 
-    def _store(self, content: bytes, small: bool) -> Chunk:
-        digest = hashlib.sha256(content).hexdigest()
-        codecs = image_codec.available()
-        for codec in codecs:
-            chunk = Chunk(digest, len(content), codec, 0)
-            with contextlib.suppress(FileNotFoundError):
-                return Chunk(digest, len(content), codec, self._path(chunk).stat().st_size)
-        packed = image_codec.compress(codecs[0], content, small)
-        chunk = Chunk(digest, len(content), codecs[0], len(packed))
+    def _store(self, content: bytes, small: bool, codec: str = "") -> Chunk:
+        codec = codec or image_codec.available()[0]
+        packed = image_codec.compress(codec, content, small)
+        chunk = Chunk(hashlib.sha256(packed).hexdigest(), len(content), codec, len(packed))
+        # Also over a file that is there: it may be the damaged one.
         self._write(self._path(chunk), packed)
         return chunk
 
@@ -212,14 +231,17 @@ class Cache:
 
 
 def _cut(content: t.Iterable[bytes]) -> t.Iterator[tuple[bytes, bool]]:
-    """Pieces of one chunk each, and whether the piece is all there is."""
-    buffer = bytearray()
-    first = True
+    """Pieces of one chunk each, and whether the piece is all there is and small."""
+    parts: list[bytes] = []
+    size, first = 0, True
     for piece in content:
-        buffer += piece
-        while len(buffer) > image_pack.CHUNK_SIZE:
-            yield bytes(buffer[: image_pack.CHUNK_SIZE]), False
-            del buffer[: image_pack.CHUNK_SIZE]
-            first = False
-    if buffer:
-        yield bytes(buffer), first
+        rest = piece
+        # The last piece waits until it is known to be the last.
+        while size + len(rest) > image_pack.CHUNK_SIZE:
+            room = image_pack.CHUNK_SIZE - size
+            yield b"".join((*parts, rest[:room])), False
+            parts, size, first, rest = [], 0, False, rest[room:]
+        parts.append(rest)
+        size += len(rest)
+    if size:
+        yield b"".join(parts), first and size <= _SMALL

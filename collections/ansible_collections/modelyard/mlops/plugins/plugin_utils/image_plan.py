@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ansible_collections.modelyard.mlops.plugins.module_utils import image_target
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_key import Image, ImageError, shared_layers
 
-from .image_cache import CachedBlob, Chunk
+from .image_cache import Cache, CachedBlob, Chunk
 
 # The answer of M(modelyard.mlops.image_look).
 Look = dict[str, t.Any]
@@ -29,49 +29,51 @@ FULL = "full"  # all layers travel
 class Plan:
     """The way of one image to one host.
 
-    :ivar skip: how many of its layers, from the lowest up, stay at home.
+    :ivar layers: the layers that travel, each once.
     :ivar reason: why all layers travel, when they do.
     """
 
     name: str
     image: Image
     path: str
-    skip: int
+    layers: tuple[str, ...]
     reason: str = ""
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The layers that travel."""
-        return self.image.layers[self.skip :]
 
     @property
     def blobs(self) -> list[str]:
         """What the source has to export: the configuration and the layers that travel, each once."""
         if self.path in (PRESENT, TAG):
             return []
-        return list(dict.fromkeys((self.image.key, *self.layers)))
+        return [self.image.key, *self.layers]
 
     def full(self, reason: str) -> Plan:
         """The same with all layers."""
-        return Plan(self.name, self.image, FULL, 0, reason)
+        return Plan(self.name, self.image, FULL, tuple(dict.fromkeys(self.image.layers)), reason)
 
 
 def plan(name: str, image: Image, look: Look) -> Plan:
     """Decide how `image` gets to the host that was looked at."""
     if image.key in look["present"]:
         here = look["tagged"].get(name) == image.key
-        return Plan(name, image, PRESENT if here else TAG, len(image.layers))
-    empty = Plan(name, image, FULL, 0, "the host has none of its layers")
-    if look["engine"] is None:
-        return empty.full("the host has no engine yet")
-    if look["engine"]["store"] != image_target.CLASSIC:
-        return empty.full(f"an engine with the store '{look['engine']['store']}' takes only whole archives")
-    skip = shared_layers(image.layers, set(look["chains"]))
-    return Plan(name, image, THIN, skip) if skip else empty
+        return Plan(name, image, PRESENT if here else TAG, ())
+    engine = look["engine"]
+    travels = Plan(name, image, THIN, ())
+    if engine is None:
+        return travels.full("the host has no engine yet")
+    if engine["store"] == image_target.PODMAN:
+        return travels.full("Podman takes only whole archives")
+    if engine["store"] == image_target.CONTAINERD:
+        # It knows layers by their content; the classic store knows them by all that lies below, too.
+        missing = [layer for layer in image.layers if layer not in look["blobs"]]
+    else:
+        missing = list(image.layers[shared_layers(image.layers, set(look["chains"])) :])
+    if len(missing) == len(image.layers):
+        return travels.full("the host has none of its layers")
+    return Plan(name, image, THIN, tuple(dict.fromkeys(missing)))
 
 
-def refuse(look: Look, images: t.Iterable[tuple[str, Image]], socket: str) -> None:
-    """Say what makes a transfer impossible, whatever has to be sent.
+def refuse(look: Look, socket: str) -> None:
+    """Say what makes every transfer impossible.
 
     :raises ImageError: there is such a thing.
     """
@@ -83,32 +85,62 @@ def refuse(look: Look, images: t.Iterable[tuple[str, Image]], socket: str) -> No
         )
     if tuple(int(part) for part in engine["api"].split(".")) < _OLDEST_API:
         raise ImageError(f"the engine {engine['version']} is too old: 20.10 or newer is needed")
-    for name, image in images:
-        if (image.os, image.architecture) != (engine["os"], engine["architecture"]):
-            raise ImageError(
-                f"{name} is an image for {image.os}/{image.architecture}, and the host's engine runs"
-                f" {engine['os']}/{engine['architecture']}: build it for that platform"
-            )
 
 
-def refuse_too_little_space(look: Look, name: str, blobs: t.Sequence[CachedBlob]) -> None:
-    """Compare what the transfer of `blobs` takes with what is free.
+def for_platform(name: str, images: t.Sequence[Image], look: Look) -> Image:
+    """The one of an image's platforms that the host's engine runs; the first where there is no engine yet.
 
-    The chunks wait in the staging folder, the engine unpacks the archive next to its data, and then makes the layers.
+    :raises ImageError: it is not made for that platform.
+    """
+    engine = look["engine"]
+    if engine is None:
+        return images[0]
+    platform = f"{engine['os']}/{engine['architecture']}"
+    for image in images:
+        if image.platform == platform:
+            return image
+    made_for = ", ".join(sorted({image.platform for image in images}))
+    raise ImageError(f"{name} is an image for {made_for}, and the host's engine runs {platform}: build it for that too")
+
+
+@dataclass(frozen=True)
+class Need:
+    """The bytes that a transfer takes on the host.
+
+    :ivar packed: what travels, and waits in the staging folder.
+    :ivar raw: what comes out of it, once in the engine's temporary folder and once for good.
+    """
+
+    packed: int
+    raw: int
+
+
+def need(plan: Plan, look: Look, cache: Cache) -> Need:
+    """What `plan` takes: exactly where the cache knows the blobs, else as if nothing could be compressed."""
+    found = {digest: cache.blob(digest) for digest in plan.blobs}
+    known = [blob for blob in found.values() if blob]
+    rest = plan.image.size_of([digest for digest, blob in found.items() if blob is None])
+    packed = sum(chunk.packed for chunk in missing_chunks(look, known))
+    return Need(packed + rest, sum(blob.size for blob in known) + rest)
+
+
+def refuse_too_little_space(look: Look, name: str, needed: Need) -> None:
+    """Compare what a transfer takes with what is free.
 
     :raises ImageError: it is too little.
     """
-    staging, engine = look["space"]["staging"], look["space"]["engine"]
+    space = look["space"]
     needs = [
-        (staging, sum(chunk.packed for chunk in missing_chunks(look, blobs))),
-        (engine, 2 * sum(b.size for b in blobs)),
+        (space["staging"], needed.packed),
+        (space["temporary"], needed.raw),
+        (space["engine"], needed.raw),
     ]
     for place, _ in needs:
         need = sum(size for other, size in needs if other["device"] == place["device"])
         if need > place["free"]:
             raise ImageError(
                 f"{name} needs {human(need)} at {place['path']}, where {human(place['free'])} are free:"
-                f" make room on that file system"
+                f" make space on that file system"
             )
 
 
@@ -116,6 +148,11 @@ def missing_chunks(look: Look, blobs: t.Iterable[CachedBlob]) -> list[Chunk]:
     """The chunks of `blobs` that do not wait on the host already, in their order."""
     staged = set(look["staged"])
     return list({chunk.id: chunk for blob in blobs for chunk in blob.chunks if chunk.id not in staged}.values())
+
+
+def skipped(image: Image, blobs: t.Iterable[CachedBlob]) -> int:
+    """The uncompressed bytes of `image` that do not travel when `blobs` do."""
+    return max(image.size - sum(blob.size for blob in blobs if blob.digest != image.key), 0)
 
 
 def describe(planned: Plan, look: Look, blobs: t.Sequence[CachedBlob]) -> str:
@@ -129,8 +166,8 @@ def describe(planned: Plan, look: Look, blobs: t.Sequence[CachedBlob]) -> str:
     if planned.reason:
         lines[0] += f", since {planned.reason}"
     known = {blob.digest: blob for blob in blobs}
-    for position, layer in enumerate(image.layers):
-        if position < planned.skip:
+    for layer in image.layers:
+        if layer not in planned.layers:
             lines.append(f"  {layer}  is there")
         else:
             lines.append(f"  {layer}  travels: {human(known[layer].size)}, compressed {human(known[layer].packed)}")
@@ -141,16 +178,16 @@ def describe(planned: Plan, look: Look, blobs: t.Sequence[CachedBlob]) -> str:
     )
     raw = sum(blob.size for blob in blobs)
     packed = sum(blob.packed for blob in blobs)
-    lines.append(
-        f"  disk: {human(packed)} at {look['space']['staging']['path']}, {human(2 * raw)} in the engine's folder"
-    )
+    space = look["space"]
+    places = ((packed, "staging"), (raw, "temporary"), (raw, "engine"))
+    lines.append("  disk: " + ", ".join(f"{human(size)} at {space[place]['path']}" for size, place in places))
     return "\n".join(lines) + "\n"
 
 
 _HEADLINES = {
     PRESENT: "is there",
     TAG: "is there, only its name moves",
-    THIN: "only the upper layers travel",
+    THIN: "only the missing layers travel",
     FULL: "all layers travel",
 }
 

@@ -29,8 +29,9 @@ def load(path: Path) -> Any:
 
 
 def options(role: str) -> dict[str, Any]:
-    found: dict[str, Any] = load(ROLES / role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
-    return found
+    """Return the options of all entry points; what two of them have, they have alike."""
+    entries = load(ROLES / role / "meta/argument_specs.yml")["argument_specs"].values()
+    return {name: spec for entry in entries for name, spec in entry["options"].items()}
 
 
 def every_option(specs: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:

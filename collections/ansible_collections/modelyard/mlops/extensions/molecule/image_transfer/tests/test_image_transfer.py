@@ -3,86 +3,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import subprocess
-import sys
-import typing as t
 import uuid
 from pathlib import Path
 
 import docker
-import pytest
-import testinfra
 from testinfra.host import Host
 
+from ansible_collections.modelyard.mlops.extensions.molecule.image_transfer.build import build
+from ansible_collections.modelyard.mlops.extensions.molecule.image_transfer.harness import (
+    FIRST,
+    IMAGES,
+    STAGING,
+    inspect,
+    run,
+    upload,
+)
 from ansible_collections.modelyard.mlops.plugins.module_utils import image_pack
 from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_cache import Cache
-
-SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
-# As molecule.yml has it.
-IMAGES = f"molecule-images-{hashlib.sha1(os.environ['MOLECULE_EPHEMERAL_DIRECTORY'].encode()).hexdigest()[:8]}/app"
-FIRST = f"{IMAGES}:one"
-STAGING = "/var/lib/modelyard/images/staging"
-
-PLAYBOOK = """
-- hosts: {hosts}
-  gather_facts: false
-  become: true
-  tasks:
-    - name: Bring the images
-      modelyard.mlops.image_transfer:
-        images: {images}
-"""
-
-
-def run(folder: Path, hosts: str, *names: str, check: bool = False) -> dict[str, t.Any]:
-    """The action's result by host."""
-    playbook = folder / "playbook.yml"
-    images = json.dumps([{"name": name} for name in names])
-    playbook.write_text(PLAYBOOK.format(hosts=hosts, images=images), encoding="utf-8")
-    environment = {
-        **os.environ,
-        "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-        "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.json",
-        "ANSIBLE_DEPRECATION_WARNINGS": "false",
-    }
-    options = ["--check", "--diff"] if check else []
-    done = subprocess.run(
-        ["ansible-playbook", *options, "-i", os.environ["MOLECULE_INVENTORY_FILE"], str(playbook)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    try:
-        report = json.loads(done.stdout[done.stdout.index("{") :])
-    except ValueError:
-        pytest.fail(done.stdout[-2000:] + done.stderr[-2000:])
-    return dict(report["plays"][0]["tasks"][0]["hosts"])
-
-
-def build(name: str, *texts: str) -> str:
-    """See build.py; returns the key."""
-    command = [sys.executable, "build.py", name, *texts]
-    return subprocess.run(command, cwd=SCENARIO, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def inspect(host: Host, name: str) -> dict[str, t.Any]:
-    with host.sudo():
-        found: list[dict[str, t.Any]] = json.loads(host.check_output(f"docker image inspect {name}"))
-    return found[0]
 
 
 def cache_of_the_run() -> Cache:
     return Cache(Path(os.environ["XDG_CACHE_HOME"]) / "modelyard/images", 10**9, 10**6)
-
-
-@pytest.fixture
-def first() -> Host:
-    """The first of the hosts, for tests that reach both by themselves, or need only one."""
-    return testinfra.get_host("ansible://first", ansible_inventory=os.environ["MOLECULE_INVENTORY_FILE"])
 
 
 def test_image_has_its_key_and_its_layers(host: Host) -> None:
@@ -103,14 +45,14 @@ def test_code_only_change(first: Host, tmp_path: Path) -> None:
     name = f"{IMAGES}:two"
     key = build(name, f"commit {uuid.uuid4()}")
     try:
-        planned = run(tmp_path, "all", name, check=True)
-        done = run(tmp_path, "all", name)
-        again = run(tmp_path, "all", name)
+        planned = run(tmp_path, "all", [name], check=True)
+        done = run(tmp_path, "all", [name])
+        again = run(tmp_path, "all", [name])
     finally:
         docker.from_env().images.remove(name)
     for host_name in ("first", "second"):
         plan, report = planned[host_name]["images"][name], done[host_name]["images"][name]
-        assert "only the upper layers travel" in planned[host_name]["diff"]["prepared"]
+        assert "only the missing layers travel" in planned[host_name]["diff"]["prepared"]
         assert (report["key"], report["path"], report["layers_sent"]) == (key, "thin", 1)
         # The layer of code and the configuration, and a header for each.
         assert report["bytes_sent"] < 25_000
@@ -125,7 +67,7 @@ def test_cut_transfer_resumes(first: Host, tmp_path: Path) -> None:
     name = f"{IMAGES}:three"
     key = build(name, "code", f"base {uuid.uuid4()}")
     try:
-        whole = run(tmp_path, "first", name, check=True)["first"]["images"][name]
+        whole = run(tmp_path, "first", [name], check=True)["first"]["images"][name]
         base = cache_of_the_run().blob(docker.from_env().images.get(name).attrs["RootFS"]["Layers"][0])
         assert base
         pack = tmp_path / image_pack.pack_name(key)
@@ -134,10 +76,8 @@ def test_cut_transfer_resumes(first: Host, tmp_path: Path) -> None:
             for chunk in base.chunks
         ]
         pack.write_bytes(b"".join(frames[:2]) + frames[2][: len(frames[2]) // 2])
-        upload = ["ansible", "first", "-i", os.environ["MOLECULE_INVENTORY_FILE"], "-m", "ansible.builtin.copy"]
-        where = f"src={pack} dest={STAGING}/{pack.name} mode=0600"
-        subprocess.run([*upload, "-a", where], check=True, capture_output=True)
-        report = run(tmp_path, "first", name)["first"]["images"][name]
+        upload("first", pack, f"{STAGING}/{pack.name}")
+        report = run(tmp_path, "first", [name])["first"]["images"][name]
     finally:
         docker.from_env().images.remove(name)
     missing = whole["bytes_sent"] - sum(chunk.packed for chunk in base.chunks[:2])
@@ -151,8 +91,33 @@ def test_engine_that_is_down_is_named(first: Host, tmp_path: Path) -> None:
     with first.sudo():
         first.check_output("systemctl stop docker.socket docker.service")
         try:
-            result = run(tmp_path, "first", FIRST)["first"]
+            result = run(tmp_path, "first", [FIRST])["first"]
         finally:
             first.check_output("systemctl start docker.socket docker.service")
     assert result["failed"]
     assert "Run the role modelyard.mlops.docker first" in result["msg"]
+
+
+def test_images_beyond_those_to_keep_go(first: Host, tmp_path: Path) -> None:
+    """What is in use stays however old it is, and so does what somebody else has given a name."""
+    used, named, old, older, newest = names = [f"{IMAGES}-kept:{number}" for number in range(5)]
+    for name in names:
+        build(name, name)
+    try:
+        run(tmp_path, "first", names)
+        with first.sudo():
+            first.check_output(f"docker create --name user {used} && docker tag {named} others:1")
+        planned = run(tmp_path, "first", [newest, FIRST], check=True, keep=1)["first"]
+        done = run(tmp_path, "first", [newest, FIRST], keep=1)["first"]
+        again = run(tmp_path, "first", [newest, FIRST], keep=1)["first"]
+        with first.sudo():
+            left = first.check_output("docker images --format '{{.Repository}}:{{.Tag}}'").split()
+            first.check_output("docker rm user && docker image rm others:1")
+    finally:
+        for name in names:
+            docker.from_env().images.remove(name)
+    assert planned["removed"] == done["removed"]
+    assert {old, older} <= set(done["removed"])
+    assert {used, named, newest, "others:1", FIRST} <= set(left)
+    assert not {old, older} & set(left)
+    assert not again["changed"]

@@ -61,6 +61,7 @@ class FakeEngine(Engine):
         self.images: dict[str, bytes] = {}
         self.layers: dict[str, bytes] = {}
         self.tags: dict[str, str] = {}
+        self.containers: list[str] = []
         self.exports = 0
         self.loads = 0
 
@@ -82,8 +83,13 @@ class FakeEngine(Engine):
         if path == "/info":
             return self.info
         if path == "/images/json":
-            return [{"Id": image} for image in self.images]
+            return [{"Id": image, "RepoTags": self._names(image)} for image in self.images]
+        if path == "/containers/json":
+            return [{"ImageID": image} for image in self.containers]
         image = self._find(path)
+        if path.endswith("/history"):
+            chains = chain_ids(json.loads(self.images[image])["rootfs"]["diff_ids"])
+            return [{"Size": len(self.layers[chain])} for chain in reversed(chains)] + [{"Size": 0}]
         fields = json.loads(self.images[image])
         return {
             "Id": image,
@@ -91,14 +97,18 @@ class FakeEngine(Engine):
             "Architecture": fields["architecture"],
             "RootFS": {"Layers": fields["rootfs"]["diff_ids"]},
             "Size": 1000,
+            "RepoTags": self._names(image),
         }
+
+    def _names(self, image: str) -> list[str]:
+        return [name for name, tagged in self.tags.items() if tagged == image]
 
     def post(self, path: str, body: t.Any = None, **query: t.Any) -> None:
         self.tags["{repo}:{tag}".format(**query)] = self._find(path)
 
     def delete(self, path: str, **_: t.Any) -> None:
         self._find(path)
-        image = self.tags.pop(path[len("/images/") :])
+        image = self.tags.pop(path[len("/images/") :], path[len("/images/") :])
         if image not in self.tags.values():
             del self.images[image]
 
@@ -112,7 +122,7 @@ class FakeEngine(Engine):
 
     def _find(self, path: str) -> str:
         name = path[len("/images/") :]
-        for ending in ("/json", "/get", "/tag"):
+        for ending in ("/json", "/get", "/tag", "/history"):
             name = name.removesuffix(ending)
         image = self.tags.get(name, name)
         if image not in self.images:
@@ -145,3 +155,40 @@ class FakeEngine(Engine):
             self.images[digest(text)] = text
             self.tags.update(dict.fromkeys(entry["RepoTags"], digest(text)))
         return ""
+
+
+class ContainerdEngine(FakeEngine):
+    """An engine with a containerd store: it keeps blobs by their digest and calls an image by its manifest.
+
+    As the real one, it takes an archive which has not all layers, and only an image's manifests tell.
+    """
+
+    def __init__(self, architecture: str = "amd64", api: str = "1.48") -> None:
+        super().__init__(architecture, api, CONTAINERD_STATUS)
+        self.blobs: dict[str, bytes] = {}
+        self.archives: list[set[str]] = []
+
+    def _load(self, content: bytes) -> str:
+        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+            files = {member.name: archive.extractfile(member).read() for member in archive if member.isfile()}  # type: ignore[union-attr]
+        if "oci-layout" not in files:
+            return "no OCI layout"
+        blobs = {name[len("blobs/") :].replace("/", ":"): text for name, text in files.items() if name[:6] == "blobs/"}
+        assert all(digest(text) == name for name, text in blobs.items())
+        self.archives.append(set(blobs))
+        self.blobs.update(blobs)
+        for entry in json.loads(files["index.json"])["manifests"]:
+            manifest = json.loads(self.blobs[entry["digest"]])
+            self.images[entry["digest"]] = self.blobs[manifest["config"]["digest"]]
+            name = entry["annotations"]["io.containerd.image.name"]
+            self.tags[name.removeprefix("docker.io/library/")] = entry["digest"]
+        return ""
+
+    def get(self, path: str, **query: t.Any) -> t.Any:
+        answer = super().get(path, **query)
+        if query.get("manifests"):
+            manifest = json.loads(self.blobs[answer["Id"]])
+            available = all(layer["digest"] in self.blobs for layer in manifest["layers"])
+            platform = {"os": answer["Os"], "architecture": answer["Architecture"]}
+            answer["Manifests"] = [{"Available": available, "Kind": "image", "ImageData": {"Platform": platform}}]
+        return answer

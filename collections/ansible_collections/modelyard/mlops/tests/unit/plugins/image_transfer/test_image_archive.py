@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -32,7 +33,8 @@ def assemble(blobs: list[bytes], layers: list[bytes] = LAYERS) -> bytes:
         blob, chunks = cut(content)
         known.update(chunks)
         parts.append(blob)
-    return b"".join(archive(parts[0], [digest(layer) for layer in layers], parts[1:], "arriving:1", known.__getitem__))
+    read = functools.partial(map, known.__getitem__)
+    return b"".join(archive(parts[0], [digest(layer) for layer in layers], parts[1:], "arriving:1", read))
 
 
 def test_whole_archive_has_all_that_the_manifest_names() -> None:

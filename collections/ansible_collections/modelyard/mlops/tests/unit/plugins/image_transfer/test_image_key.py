@@ -12,6 +12,7 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.image_key import (
     Image,
     ImageError,
     chain_ids,
+    familiar,
     shared_layers,
     split_reference,
 )
@@ -21,8 +22,8 @@ A, B, C = ("sha256:" + letter * 64 for letter in "abc")
 
 def test_key_is_the_digest_of_the_configuration() -> None:
     text = b'{"os": "linux", "architecture": "arm64", "rootfs": {"diff_ids": ["%s"]}}' % A.encode()
-    image = Image.from_config(text, 7)
-    assert image == Image("sha256:" + hashlib.sha256(text).hexdigest(), (A,), "linux", "arm64", 7)
+    image = Image.from_config(text, (3, 4))
+    assert image == Image("sha256:" + hashlib.sha256(text).hexdigest(), (A,), "linux", "arm64", 7, (3, 4))
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"os": "linux"}', b"\xff"])
@@ -59,3 +60,10 @@ def test_reference_has_repository_and_tag() -> None:
 def test_reference_without_a_tag_to_stand_on_is_refused(reference: str) -> None:
     with pytest.raises(ImageError):
         split_reference(reference)
+
+
+@pytest.mark.parametrize("name", ["team/app:1", "docker.io/team/app:1", "localhost/team/app:1"])
+def test_the_usual_registries_are_left_out(name: str) -> None:
+    assert familiar(name) == "team/app:1"
+    assert familiar("docker.io/library/app:1") == "app:1"
+    assert familiar("registry.example/app:1") == "registry.example/app:1"

@@ -17,7 +17,9 @@ import pytest
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_key import Image, ImageError, chain_ids
 from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_cache import Cache
 from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_layer_store import LayerStore
-from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_source import ArchiveSource, EngineSource, export
+from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_source import export
+from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_source_archive import ArchiveSource
+from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_source_engine import EngineSource
 from ansible_collections.modelyard.mlops.tests.unit.plugins.image_transfer.fakes import (
     CONTAINERD_STATUS,
     FakeEngine,
@@ -68,8 +70,9 @@ def blobs_of(cache: Cache) -> list[str]:
 
 
 def test_engine_describes_without_exporting(cache: Cache, engine: FakeEngine) -> None:
-    image = EngineSource("app:1", cache, engine).describe()
-    assert image == Image(digest(CONFIG), tuple(map(digest, LAYERS)), "linux", "amd64", 1000)
+    images = EngineSource("app:1", cache, engine).describe()
+    sizes = tuple(map(len, LAYERS))
+    assert images == [Image(digest(CONFIG), tuple(map(digest, LAYERS)), "linux", "amd64", 1000, sizes)]
     assert engine.exports == 0
 
 
@@ -90,7 +93,7 @@ def test_single_layers_come_out_of_the_engines_folder(cache: Cache, engine: Fake
     lay_out(tmp_path)
     engine.info["DockerRootDir"] = str(tmp_path)
     source = EngineSource("app:1", cache, engine)
-    export(source, cache, source.describe(), [DIGESTS[0], DIGESTS[2]])
+    export(source, cache, source.describe()[0], [DIGESTS[0], DIGESTS[2]])
     assert blobs_of(cache) == [DIGESTS[0], DIGESTS[2]]
     assert engine.exports == 0
 
@@ -100,14 +103,14 @@ def test_other_content_in_that_folder_is_noticed(cache: Cache, engine: FakeEngin
     (tmp_path / "overlay2/cache1/diff/code").write_bytes(b"2")
     engine.info["DockerRootDir"] = str(tmp_path)
     source = EngineSource("app:1", cache, engine)
-    export(source, cache, source.describe(), DIGESTS)
+    export(source, cache, source.describe()[0], DIGESTS)
     assert blobs_of(cache) == DIGESTS
     assert engine.exports == 1
 
 
 def test_without_that_folder_the_engine_saves_once(cache: Cache, engine: FakeEngine) -> None:
     source = EngineSource("app:1", cache, engine)
-    image = source.describe()
+    (image,) = source.describe()
     export(source, cache, image, DIGESTS)
     export(source, cache, image, DIGESTS)
     assert blobs_of(cache) == DIGESTS
@@ -116,7 +119,7 @@ def test_without_that_folder_the_engine_saves_once(cache: Cache, engine: FakeEng
 
 def test_image_that_goes_meanwhile_is_named(cache: Cache, engine: FakeEngine) -> None:
     source = EngineSource("app:1", cache, engine)
-    image = source.describe()
+    (image,) = source.describe()
     engine.remove("app:1")
     with pytest.raises(ImageError, match="app:1"):
         export(source, cache, image, DIGESTS)
@@ -129,8 +132,8 @@ def test_containerd_store_is_asked_for_the_key_once(cache: Cache, engine: FakeEn
     engine.tags["app:1"] = manifest
     for _ in range(2):
         source = EngineSource("app:1", cache, engine)
-        assert source.describe().key == DIGESTS[0]
-    export(source, cache, source.describe(), DIGESTS)
+        assert source.describe()[0].key == DIGESTS[0]
+    export(source, cache, source.describe()[0], DIGESTS)
     assert engine.exports == 1
 
 
@@ -163,7 +166,7 @@ def save(path: Path, layers: list[bytes], *names: str, links: bool = False) -> N
 def test_archive_gives_its_blobs(cache: Cache, tmp_path: Path, name: str, links: bool, inner: type[bytes]) -> None:
     save(tmp_path / name, [inner(layer) for layer in LAYERS], "app:1", "app:2", links=links)
     source = ArchiveSource(str(tmp_path / name), "app:2")
-    image = source.describe()
+    (image,) = source.describe()
     assert image.key == digest(config(LAYERS, command="app:2"))
     export(source, cache, image, [image.key, *image.layers])
     assert [cache.blob(blob) is not None for blob in (image.key, *image.layers)] == [True] * 3
@@ -171,7 +174,7 @@ def test_archive_gives_its_blobs(cache: Cache, tmp_path: Path, name: str, links:
 
 def test_only_image_of_an_archive_needs_no_name(tmp_path: Path) -> None:
     save(tmp_path / "a.tar", LAYERS, "app:1")
-    assert ArchiveSource(str(tmp_path / "a.tar"), "other:1").describe().layers == tuple(map(digest, LAYERS))
+    assert ArchiveSource(str(tmp_path / "a.tar"), "other:1").describe()[0].layers == tuple(map(digest, LAYERS))
 
 
 def test_archive_says_which_images_it_has(tmp_path: Path) -> None:
@@ -191,6 +194,6 @@ def test_what_is_no_archive_is_named(tmp_path: Path, content: bytes | None) -> N
 def test_damaged_layer_in_an_archive_is_named(cache: Cache, tmp_path: Path) -> None:
     save(tmp_path / "a.tar", [LAYERS[0], tar({"code": b"2"})], "app:1")
     source = ArchiveSource(str(tmp_path / "a.tar"), "app:1")
-    image = source.describe()
+    (image,) = source.describe()
     with pytest.raises(ImageError, match=r"real1/layer.tar in .* is damaged"):
         export(source, cache, image, [image.key, *image.layers])

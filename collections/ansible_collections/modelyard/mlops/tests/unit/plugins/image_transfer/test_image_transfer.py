@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import shutil
 import typing as t
@@ -17,13 +18,16 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.modelyard.mlops.plugins.action import image_transfer
 from ansible_collections.modelyard.mlops.plugins.module_utils import image_pack, textfile
 from ansible_collections.modelyard.mlops.plugins.module_utils.engine import EngineUnreachable
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_loader import LoadFailed
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import Staging
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_target import Target
-from ansible_collections.modelyard.mlops.plugins.modules import image_load, image_look
-from ansible_collections.modelyard.mlops.plugins.plugin_utils import image_source
+from ansible_collections.modelyard.mlops.plugins.modules import image_load, image_look, image_prune, image_pull
+from ansible_collections.modelyard.mlops.plugins.plugin_utils import image_source_engine
 from ansible_collections.modelyard.mlops.tests.unit.plugins.image_transfer.fakes import (
-    CONTAINERD_STATUS,
+    ContainerdEngine,
     FakeEngine,
+    config,
+    digest,
     tar,
 )
 
@@ -41,6 +45,7 @@ class Host:
         self.engine = FakeEngine()
         self.staging = folder / "host" / "staging"
         self.textfiles = folder / "textfile"
+        self.apps = folder / "apps"
         self.cuts: list[int] = []
         self.damages: list[int] = []
         self.puts = 0
@@ -65,22 +70,27 @@ class Host:
         self.calls.append(name)
         staging = Staging(str(self.staging))
         if name == "image_look":
-            found = image_look.look(self.engine, module_args["images"], staging)
+            found = image_look.look(self.engine, module_args["images"], staging, module_args["keep"], str(self.apps))
             if found["engine"] and not check:
                 staging.prepare(None)
             return found
-        self.before_load()
         target = Target(self.engine, staging.records)
+        if name == "image_pull":
+            return image_pull.pull(target, module_args["name"], module_args["reference"], None, check)
+        if name == "image_prune":
+            gone, _ = image_prune.prune(target, module_args["images"], module_args["keep"], str(self.apps), check)
+            return {"removed": [{"name": record.names[-1], "key": record.key} for record in gone]}
+        self.before_load()
         try:
             return image_load.bring(target, staging, module_args)
-        except image_load.LoadFailed as error:
+        except LoadFailed as error:
             return {"failed": True, "msg": str(error)}
 
 
 @pytest.fixture
 def controller(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     engine = FakeEngine()
-    monkeypatch.setattr(image_source, "Engine", lambda _: engine)
+    monkeypatch.setattr(image_source_engine, "Engine", lambda _: engine)
     monkeypatch.setattr(image_pack, "CHUNK_SIZE", CHUNK)
     monkeypatch.setattr(image_transfer, "_PAUSE", 0)
     return engine
@@ -97,10 +107,10 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 def transfer(
     controller: FakeEngine, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> t.Callable[..., Result]:
-    def run(*images: str | dict[str, str], check: bool = False) -> Result:
+    def run(*images: str | dict[str, str], check: bool = False, **more: t.Any) -> Result:
         wanted = [{"name": image} if isinstance(image, str) else image for image in images]
         task = mock.Mock(async_val=0, check_mode=check, diff=False)
-        task.args = {"images": wanted, "staging": str(host.staging), "cache_path": str(tmp_path / "cache")}
+        task.args = {"images": wanted, "staging": str(host.staging), "cache_path": str(tmp_path / "cache"), **more}
         connection = mock.Mock()
         connection.put_file = host.put_file
         loader = mock.Mock(path_dwim=str)
@@ -267,7 +277,7 @@ def test_later_run_sends_only_the_rest(
     host.cuts[1:] = [0] * (image_transfer._ROUNDS - 1)
     failed = transfer("app:1")
     assert failed["failed"]
-    assert "5 attempts: the connection failed: cut" in failed["msg"]
+    assert "5 attempts: the connection was lost: cut" in failed["msg"]
     assert host.engine.images == {}
     report = transfer("app:1")["images"]["app:1"]
     assert 2 * CHUNK < report["bytes_sent"] < 5 * CHUNK
@@ -337,7 +347,7 @@ def test_image_that_came_out_wrong_is_removed(
     host.engine._load = wrong  # type: ignore[method-assign]
     result = transfer("app:1")
     assert result["failed"]
-    assert "wrong and was removed: key is sha256:000" in result["msg"]
+    assert "wrong and was removed: id is sha256:000" in result["msg"]
     assert (host.engine.images, host.engine.tags) == ({}, {})
 
 
@@ -376,29 +386,148 @@ def test_other_controller_was_faster(controller: FakeEngine, host: Host, transfe
     assert host.engine.tags["app:1"] == key
 
 
-def test_containerd_store_gets_whole_archives_and_is_remembered(
-    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
+@pytest.fixture
+def containerd(host: Host) -> ContainerdEngine:
+    engine = ContainerdEngine()
+    host.engine = engine
+    return engine
+
+
+def test_containerd_store_gets_the_blobs_that_it_has_not(
+    controller: FakeEngine, containerd: ContainerdEngine, transfer: t.Callable[..., Result]
 ) -> None:
-    host.engine.info["DriverStatus"] = CONTAINERD_STATUS
-    real = host.engine._load
+    top = tar({"top": b"top"})
+    controller.add("app:1", [BASE, CODE, top])
+    controller.add("app:2", [BASE, tar({"code": b"two"}), top])
+    first = transfer("app:1")["images"]["app:1"]
+    assert (first["path"], first["store"], first["layers_sent"]) == ("full", "containerd", 3)
+    assert first["id"] == containerd.tags["app:1"] != first["key"]
+    second = transfer("app:2")["images"]["app:2"]
+    assert (second["path"], second["layers_sent"]) == ("thin", 1)
+    assert not {digest(BASE), digest(top)} & containerd.archives[-1]
+    assert set(containerd.tags) == {"app:1", "app:2"}
+    assert not transfer("app:1", "app:2")["changed"]
 
-    def manifest_ids(content: bytes) -> str:
-        problem = real(content)
-        for name, image in host.engine.tags.items():
-            if not image.startswith("sha256:m"):
-                renamed = "sha256:m" + image[8:]
-                host.engine.images[renamed] = host.engine.images.pop(image)
-                host.engine.tags[name] = renamed
-        return problem
 
-    host.engine._load = manifest_ids  # type: ignore[method-assign]
+def test_blob_that_the_containerd_store_lost_makes_it_a_whole_archive(
+    controller: FakeEngine, containerd: ContainerdEngine, transfer: t.Callable[..., Result]
+) -> None:
     controller.add("app:1", [BASE, CODE])
     controller.add("app:2", [BASE, tar({"code": b"two"})])
-    first = transfer("app:1")["images"]["app:1"]
-    assert (first["path"], first["store"]) == ("full", "containerd")
-    assert first["id"].startswith("sha256:m")
-    assert transfer("app:2")["images"]["app:2"]["path"] == "full"
-    assert not transfer("app:1", "app:2")["changed"]
+    transfer("app:1")
+    del containerd.blobs[digest(BASE)]
+    report = transfer("app:2")["images"]["app:2"]
+    assert report["path"] == "full"
+    assert "no manifest of it for linux/amd64 is available" in report["reason"]
+    assert digest(BASE) in containerd.blobs
+    assert set(containerd.tags) == {"app:1", "app:2"}
+
+
+def test_another_image_of_a_containerd_store_is_removed(
+    controller: FakeEngine, containerd: ContainerdEngine, transfer: t.Callable[..., Result]
+) -> None:
+    controller.add("app:1", [BASE, CODE])
+    real = containerd._load
+
+    def wrong(content: bytes) -> str:
+        real(content)
+        ((name, image),) = containerd.tags.items()
+        containerd.tags[name] = "sha256:" + "0" * 64
+        containerd.images[containerd.tags[name]] = containerd.images.pop(image)
+        return ""
+
+    containerd._load = wrong  # type: ignore[method-assign]
+    result = transfer("app:1")
+    assert result["failed"]
+    assert "wrong and was removed: id is sha256:000" in result["msg"]
+    assert (containerd.images, containerd.tags) == ({}, {})
+
+
+def versions(controller: FakeEngine, transfer: t.Callable[..., Result], count: int, **more: t.Any) -> list[Result]:
+    """Bring app:1, app:2 and so on, one after the other."""
+    results = []
+    for number in range(1, count + 1):
+        controller.add(f"app:{number}", [BASE, tar({"code": str(number).encode()})])
+        results.append(transfer(f"app:{number}", **more))
+    return results
+
+
+def test_older_images_than_the_newest_go(controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]) -> None:
+    results = versions(controller, transfer, 4, keep=2)
+    assert [result["removed"] for result in results] == [[], [], ["app:1"], ["app:2"]]
+    assert "app:2 (sha256:" in results[3]["diff"]["prepared"]
+    assert set(host.engine.tags) == {"app:3", "app:4"}
+    assert not transfer("app:4", keep=2)["changed"]
+
+
+def test_check_mode_tells_what_would_go(controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]) -> None:
+    versions(controller, transfer, 3)
+    planned = transfer("app:3", keep=1, check=True)
+    assert (planned["changed"], planned["removed"]) == (True, ["app:1", "app:2"])
+    assert set(host.engine.tags) == {"app:1", "app:2", "app:3"}
+    controller.add("app:4", [BASE])
+    assert transfer("app:4", keep=3, check=True)["removed"] == ["app:1"]
+
+
+def test_what_is_needed_stays(controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]) -> None:
+    versions(controller, transfer, 5, keep=9)
+    host.engine.containers = [host.engine.tags["app:1"]]
+    release = host.apps / "iris" / "releases" / "7" / "release.json"
+    release.parent.mkdir(parents=True)
+    release.write_text(json.dumps({"image": "app:2", "image_key": host.engine.tags["app:2"]}))
+    assert transfer("app:3", keep=1)["removed"] == ["app:4"]
+    assert set(host.engine.tags) == {"app:1", "app:2", "app:3", "app:5"}
+
+
+def test_release_that_cannot_be_read_keeps_all(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
+) -> None:
+    versions(controller, transfer, 2)
+    release = host.apps / "iris" / "releases" / "7" / "release.json"
+    release.parent.mkdir(parents=True)
+    release.write_text("{")
+    assert transfer("app:2", keep=1)["removed"] == []
+    assert set(host.engine.tags) == {"app:1", "app:2"}
+
+
+def test_images_of_others_stay(controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]) -> None:
+    host.engine.add("theirs:1", [tar({"theirs": b"1"})])
+    key = controller.add("app:0", [tar({"app": b"0"})])
+    host.engine.add("pulled:1", [tar({"app": b"0"})])
+    assert transfer("app:0")["images"]["app:0"]["path"] == "tag"
+    versions(controller, transfer, 2)
+    host.engine.tags["mine"] = host.engine.tags["app:1"]
+    assert transfer("app:2", keep=1)["removed"] == []
+    del host.engine.tags["mine"]
+    assert transfer("app:2", keep=1)["removed"] == ["app:1"]
+    assert set(host.engine.tags) == {"theirs:1", "pulled:1", "app:0", "app:2"}
+    assert host.engine.tags["app:0"] == key
+
+
+def test_image_whose_name_moved_on_goes_too(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
+) -> None:
+    controller.add("app:dev", [BASE, CODE])
+    transfer("app:dev")
+    key = controller.add("app:dev", [BASE, tar({"code": b"two"})])
+    result = transfer("app:dev", keep=1)
+    assert result["removed"] == ["app:dev"]
+    assert (list(host.engine.images), host.engine.tags) == ([key], {"app:dev": key})
+
+
+def test_what_a_killed_load_left_is_tidied_up(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
+) -> None:
+    host.engine.add("modelyard-arriving:0123", [tar({"left": b"over"})])
+    controller.add("app:1", [BASE])
+    transfer("app:1")
+    assert set(host.engine.tags) == {"app:1"}
+
+
+def test_keep_below_one_is_refused(controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]) -> None:
+    controller.add("app:1", [BASE])
+    assert "keep is below 1" in transfer("app:1", keep=0)["msg"]
+    assert host.calls == []
 
 
 def test_archive_as_the_source(
@@ -408,6 +537,66 @@ def test_archive_as_the_source(
     (tmp_path / "a.tar").write_bytes(controller._save(key))
     transfer({"name": "app:1", "source": "docker-archive", "path": str(tmp_path / "a.tar"), "reference": "a:1"})
     assert host.engine.tags == {"app:1": key}
+
+
+PULLED = "registry.example/app@sha256:" + "a" * 64
+
+
+def test_host_pulls_what_comes_from_a_registry(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
+) -> None:
+    wanted = {"name": "pulled:1", "source": "registry", "reference": PULLED}
+    planned = transfer(wanted, check=True)
+    assert planned["images"]["pulled:1"]["path"] == "pull"
+    assert f"pulled:1 ({PULLED}): the host pulls it" in planned["diff"]["prepared"]
+    key = host.engine.add(PULLED, [BASE])
+    result = transfer(wanted)
+    assert (result["images"]["pulled:1"]["key"], result["images"]["pulled:1"]["path"]) == (key, "tag")
+    assert host.engine.tags["pulled:1"] == key
+    controller.add("app:1", [BASE, CODE])
+    images = transfer(wanted, "app:1")["images"]
+    assert [images[name]["path"] for name in ("pulled:1", "app:1")] == ["present", "thin"]
+    assert not transfer(wanted)["changed"]
+
+
+def test_layout_as_the_source_needs_no_engine_here(
+    host: Host, transfer: t.Callable[..., Result], controller: FakeEngine, tmp_path: Path
+) -> None:
+    controller.get = mock.Mock(side_effect=EngineUnreachable("none here"))  # type: ignore[method-assign]
+    images = {architecture: config([BASE, CODE], architecture) for architecture in ("arm64", "amd64")}
+    blobs = tmp_path / "layout/blobs/sha256"
+    blobs.mkdir(parents=True)
+
+    def blob(content: bytes) -> dict[str, t.Any]:
+        (blobs / digest(content)[7:]).write_bytes(content)
+        return {"digest": digest(content), "size": len(content)}
+
+    layers = [blob(BASE), blob(CODE)]
+    texts = [json.dumps({"config": blob(text), "layers": layers}) for text in images.values()]
+    manifests = [blob(text.encode()) for text in texts]
+    (blobs.parents[1] / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    (blobs.parents[1] / "index.json").write_text(json.dumps({"manifests": manifests}))
+    wanted = {"name": "app:1", "source": "oci", "path": str(blobs.parents[1])}
+    assert transfer(wanted)["images"]["app:1"]["key"] == digest(images["amd64"])
+    assert host.engine.tags == {"app:1": digest(images["amd64"])}
+    host.engine.version["Arch"] = "s390x"
+    assert "is an image for linux/amd64, linux/arm64" in transfer(wanted)["msg"]
+
+
+def test_engine_that_goes_away_during_the_load_is_waited_for(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
+) -> None:
+    key = controller.add("app:1", [BASE, CODE])
+    real = host.engine._load
+
+    def restart(content: bytes) -> str:
+        host.engine._load = real  # type: ignore[method-assign]
+        raise EngineUnreachable("the engine went away meanwhile")
+
+    host.engine._load = restart  # type: ignore[method-assign]
+    report = transfer("app:1")["images"]["app:1"]
+    assert (host.puts, host.engine.tags) == (1, {"app:1": key})
+    assert report["changed"]
 
 
 def test_target_without_zstd_gets_what_it_can_read(

@@ -1,0 +1,41 @@
+# Copyright: The Modelyard authors
+# SPDX-License-Identifier: Apache-2.0
+"""A data folder with a database and artifacts, as a server leaves them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.modelyard.mlops.plugins.module_utils import mlflow_archive
+from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_archive import Archives
+from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_database import Sqlite
+
+from .databases import execute
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    (folder / "artifacts/1/model").mkdir(parents=True)
+    (folder / "artifacts/1/model/model.onnx").write_bytes(b"a model" * 1000)
+    execute(folder / "mlflow.db", "CREATE TABLE alembic_version (version_num TEXT)", "CREATE TABLE runs (name TEXT)")
+    execute(folder / "mlflow.db", "INSERT INTO alembic_version VALUES ('old')", "INSERT INTO runs VALUES ('first')")
+    return folder
+
+
+@pytest.fixture
+def database(data: Path) -> Sqlite:
+    return Sqlite(str(data / "mlflow.db"), os.getuid())
+
+
+@pytest.fixture
+def archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Archives:
+    seconds = itertools.count(1_900_000_000)
+    # A clock that never shows the same second twice.
+    monkeypatch.setattr(mlflow_archive, "now", lambda pattern: time.strftime(pattern, time.gmtime(next(seconds))))
+    return Archives(str(tmp_path / "backups"), keep=2)
