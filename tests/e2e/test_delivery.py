@@ -94,6 +94,9 @@ def test_the_run_and_the_champion_are_in_mlflow(yard: E2EYard) -> None:
     metrics = {entry["key"]: entry["value"] for entry in data["metrics"]}
     assert metrics["cv_accuracy_mean"] > 0.9
     assert "cv_accuracy_std" in metrics
+    tags = {entry["key"]: entry["value"] for entry in data["tags"]}
+    assert tags["modelyard.image_key"].startswith("sha256:")
+    assert tags["mlflow.source.git.commit"]
 
 
 def test_prometheus_finds_all_targets_healthy(yard: E2EYard) -> None:

@@ -1,14 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests share: a small forest, its folder, and a store of MLflow's in a file."""
+"""What the tests share: a small forest, its folder, its real server, and MLflow as a file and as a real server."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from flask.testing import FlaskClient
@@ -19,6 +26,7 @@ from iris_model.serving import app as service
 
 OPENAPI = json.loads(Path(service.__file__).with_name("openapi.json").read_text("utf-8"))
 
+SOURCE = str(Path(__file__).resolve().parents[1] / "src")
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
@@ -133,3 +141,76 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield folder
     os.chdir(before)
     del os.environ["MLFLOW_TRACKING_URI"]
+
+
+Start: TypeAlias = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Return what starts a Python program that finds the package; all it has started ends with the test."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def begin(*arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, *arguments],
+                env={**os.environ, "PYTHONPATH": SOURCE, **environment},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # so that it can be ended with all that it starts itself
+            )
+        )
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        end(process)
+        process.wait()
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until_it_answers(url: str, process: subprocess.Popen[bytes], seconds: float = 180) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.1)
+    end(process)
+    raise AssertionError(f"nothing answers at {url}: {process.communicate()[1].decode()}")
+
+
+@pytest.fixture
+def server(model_folder: Path, start: Start) -> tuple[subprocess.Popen[bytes], int]:
+    """Return the real server with two workers, ready, and its port."""
+    port = free_port()
+    process = start(
+        "-m", "iris_model", "serve", PORT=str(port), MODEL_DIR=str(model_folder), MODEL_VERSION="7", WORKERS="2"
+    )
+    wait_until_it_answers(f"http://127.0.0.1:{port}/ready", process)
+    return process, port
+
+
+@pytest.fixture
+def tracking_server(tmp_path: Path, start: Start) -> str:
+    """Return the address of a real MLflow server with an empty store."""
+    port = free_port()
+    process = start(
+        *("-m", "mlflow", "server", "--port", str(port), "--workers", "1", "--uvicorn-opts", "--log-level=critical"),
+        *("--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db", "--artifacts-destination", str(tmp_path / "files")),
+        MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
+    )
+    wait_until_it_answers(f"http://127.0.0.1:{port}/health", process)
+    return f"http://127.0.0.1:{port}"

@@ -201,7 +201,8 @@ def test_sigterm_under_load_loses_nothing(mortal: Server) -> None:
         client.join(30)
     assert mortal.process.wait(10) == 0
     assert set(answers) == {(200, b'{"predictions":[0]}\n')}
-    assert len(answers) == mortal.log.read_text().count('"POST /predict HTTP/1.1" 200')
+    # The access log may lack its last lines, which Granian writes behind its answers; a line too many is a lost answer.
+    assert len(answers) >= mortal.log.read_text().count('"POST /predict HTTP/1.1" 200') > 0
 
 
 def test_a_port_that_is_taken_ends_the_start_with_a_message(server: Server) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a scikit-learn forest to the folder that serves, and the proof that both give the same labels."""
+"""From a scikit-learn forest to the folder that serves, and the proof that both give the same answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from iris_model.data import FEATURES, SPECIES, Dataset
 from iris_model.model import METADATA_FILE, MODEL_FILE, Model
 from iris_model.training import Hyperparameters, Metrics
 
-#: How many rows the labels of both forms are compared on, besides the training data.
+#: On how many rows, at least, both forms are compared besides the training data.
 CHECK_ROWS = 100_000
 
 
@@ -96,43 +96,79 @@ def _thresholds(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def check_rows(forest: RandomForestClassifier, dataset: Dataset, seed: int) -> NDArray[np.float32]:
-    """Return CHECK_ROWS rows to compare labels on: half anywhere around the data, half right on or beside a threshold.
+    """Return rows to compare both forms on: all of `edge_rows`, and rows anywhere around the data.
 
-    Shape (CHECK_ROWS, 4).
+    Shape (n, 4), n the larger of CHECK_ROWS and twice the number of edge rows.
     """
     random = np.random.default_rng(seed)
     low, high = dataset.features.min(axis=0), dataset.features.max(axis=0)
-    rows = random.uniform(low - (high - low), high + (high - low), (CHECK_ROWS, len(FEATURES))).astype(np.float32)
-    edge = CHECK_ROWS // 2
-    for feature in range(len(FEATURES)):
-        thresholds = np.concatenate([e.tree_.threshold[e.tree_.feature == feature] for e in forest.estimators_])
-        if len(thresholds) == 0:
-            continue
-        picked = random.choice(thresholds, edge).astype(np.float32)
-        step = random.integers(-1, 2, edge)
-        picked = np.where(step < 0, np.nextafter(picked, np.float32(-np.inf)), picked)
-        rows[:edge, feature] = np.where(step > 0, np.nextafter(picked, np.float32(np.inf)), picked)
-    return rows
+    low, high = low - (high - low), high + (high - low)
+    edges = edge_rows(forest, low, high, random)
+    anywhere = random.uniform(low, high, (max(CHECK_ROWS - len(edges), len(edges)), len(FEATURES))).astype(np.float32)
+    return np.concatenate([edges, anywhere])
+
+
+def edge_rows(
+    forest: RandomForestClassifier,
+    low: NDArray[np.float32],
+    high: NDArray[np.float32],
+    random: np.random.Generator,
+) -> NDArray[np.float32]:
+    """Return for each split of each tree three rows that come to it: right on its threshold, and one ulp beside.
+
+    Args:
+        forest: the forest, with float64 thresholds.
+        low: shape (4,); where a row is not held back by a split, its numbers lie above this,
+        high: and below this.
+        random: where between they lie.
+
+    Returns:
+        Shape (3 * splits, 4).
+    """
+    rows = []
+    for estimator in forest.estimators_:
+        tree = estimator.tree_
+        boxes = [(0, low.astype(np.float64), high.astype(np.float64))]
+        while boxes:
+            node, low_here, high_here = boxes.pop()
+            feature, threshold = tree.feature[node], tree.threshold[node]
+            if tree.children_left[node] == -1:
+                continue
+            nearest = np.float32(threshold)
+            for value in (
+                np.nextafter(nearest, np.float32(-np.inf)),
+                nearest,
+                np.nextafter(nearest, np.float32(np.inf)),
+            ):
+                row = random.uniform(low_here, high_here).astype(np.float32)
+                row[feature] = value
+                rows.append(row)
+            left, right = high_here.copy(), low_here.copy()
+            left[feature] = right[feature] = threshold
+            boxes += [(tree.children_left[node], low_here, left), (tree.children_right[node], right, high_here)]
+    return np.array(rows, dtype=np.float32).reshape(-1, len(FEATURES))
 
 
 def check(forest: RandomForestClassifier, model: Model, dataset: Dataset, seed: int) -> int:
-    """Compare the labels of both forms on the training data and on generated rows, and return on how many.
+    """Compare both forms on the training data and on generated rows, and return on how many.
 
     Raises:
-        IrisError: they differ on a row.
+        IrisError: their labels or their probabilities, in float32, are not equal on a row.
     """
     rows = np.concatenate([dataset.features, check_rows(forest, dataset, seed)])
-    differ = np.flatnonzero(forest.predict(rows) != model.predict(rows)[0])
+    labels, probabilities = model.predict(rows)
+    expected = forest.predict_proba(rows).astype(np.float32)
+    differ = np.flatnonzero((forest.predict(rows) != labels) | (expected != probabilities).any(axis=1))
     if len(differ):
         raise IrisError(
-            f"the ONNX model's labels differ from scikit-learn's on {len(differ)} of {len(rows)} rows, "
+            f"the ONNX model's answers differ from scikit-learn's on {len(differ)} of {len(rows)} rows, "
             f"first on {rows[differ[0]].tolist()}; it is not registered"
         )
     return len(rows)
 
 
 def metadata(dataset: Dataset, parameters: Hyperparameters, metrics: Metrics) -> dict[str, Any]:
-    """Return what `model.json` holds: nothing in it depends on when or where the training ran."""
+    """Return what `model.json` holds: nothing in it depends on when the training ran, or in which folder."""
     return {
         "name": "iris",
         "features": list(FEATURES),
@@ -140,7 +176,7 @@ def metadata(dataset: Dataset, parameters: Hyperparameters, metrics: Metrics) ->
         "parameters": asdict(parameters),
         "metrics": metrics,
         "training": {
-            "source": dataset.source,
+            "source": Path(dataset.source).name,
             "rows": len(dataset),
             "digest": f"sha256:{dataset.digest}",
             # What serving measures drift against.

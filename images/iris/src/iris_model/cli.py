@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0, or 1 with one line on stderr that says what is wrong."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # the last attempt's failure says it all
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], None] = options.command
     try:
@@ -112,10 +113,10 @@ def _pipeline(options: argparse.Namespace) -> None:
     from iris_model import data, pipeline
 
     rule = pipeline.Rule(options.metric, options.margin, options.minimum)
-    parameters = _hyperparameters(options)
+    parameters, destination = _hyperparameters(options), pipeline.result_file()
     result = pipeline.run(data.load(_data_file(options)), parameters, _model_name(), rule)
-    if path := pipeline.result_file():
-        result.write(path)
+    if destination:
+        result.write(destination)
     print(json.dumps(asdict(result), indent=2))
 
 
@@ -132,15 +133,18 @@ def _predict(options: argparse.Namespace) -> None:
 
     uris = [*options.model_uri, *(f"runs:/{run_id}/model" for run_id in options.run_id)]
     if options.sample:
-        features = data.parse_sample(options.sample)
+        samples = data.parse_sample(options.sample)
     else:
-        features = data.load_features(options.input) if options.input else data.builtin().features
-    rows = list(prediction.predict(uris or [f"models:/{_model_name()}@champion"], features))
+        samples = data.load_samples(options.input) if options.input else data.Samples(data.builtin().features, {})
+    rows = list(prediction.predict(uris or [f"models:/{_model_name()}@champion"], samples))
     prediction.write(rows, options.output)
+    failed = [row for row in rows if row.error]
     if options.sample:
         for row in rows:
-            print(row.error or f"{row.prediction} {row.species} (probability {row.probability:.3f}, {row.model})")
-    failed = [row for row in rows if row.error]
+            if not row.error:
+                print(f"{row.prediction} {row.species} (probability {row.probability:.3f}, {row.model})")
+    else:
+        print("\n".join(prediction.summary(rows)))
     print(f"{options.output}: {len(rows) - len(failed)} predictions, {len(failed)} failed", file=sys.stderr)
     if failed:
         raise IrisError(failed[0].error)

@@ -6,10 +6,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +76,25 @@ def builtin() -> Dataset:
     return Dataset(bunch.data.astype(np.float32), bunch.target.astype(np.int64), "scikit-learn")
 
 
+class Samples(NamedTuple):
+    """Rows to predict for.
+
+    Attributes:
+        features: shape (n, 4), centimetres; a row that cannot be read is all NaN.
+        errors: why it cannot be read, by its index.
+    """
+
+    features: Features
+    errors: dict[int, str]
+
+
+class _Line(NamedTuple):
+    """A line of a CSV file under the header, and where it is, for people."""
+
+    where: str
+    cells: list[str]
+
+
 def load(path: Path | None) -> Dataset:
     """Return the rows of a CSV file with the header FEATURES + species, or without a path the built-in ones.
 
@@ -84,76 +103,113 @@ def load(path: Path | None) -> Dataset:
     """
     if path is None:
         return builtin()
-    rows = _cells(path)
-    header, body = rows[0], rows[1:]
-    if header != [*FEATURES, "species"]:
-        raise IrisError(f"{path}: the header must be {','.join(FEATURES)},species, found {','.join(header)}")
-    if not body:
-        raise IrisError(f"{path}: no rows under the header")
-    features = np.array([_features(path, line, cells[:-1]) for line, cells in enumerate(body, 2)], dtype=np.float32)
-    labels = np.array([_label(path, line, cells[-1]) for line, cells in enumerate(body, 2)], dtype=np.int64)
+    header, lines = _read(path, [*FEATURES, "species"], and_no_more=True)
+    features = np.array([_features(line, header) for line in lines], dtype=np.float32)
+    labels = np.array([_label(line) for line in lines], dtype=np.int64)
     return Dataset(features, labels, str(path))
 
 
-def load_features(path: Path) -> Features:
-    """Return the feature columns of a CSV file, shape (n, 4); a species column may be there and is not read."""
-    rows = _cells(path)
-    header, body = rows[0], rows[1:]
-    if header[: len(FEATURES)] != list(FEATURES):
-        raise IrisError(f"{path}: the header must begin with {','.join(FEATURES)}, found {','.join(header)}")
-    return np.array([_features(path, line, cells[: len(FEATURES)]) for line, cells in enumerate(body, 2)], np.float32)
+def load_samples(path: Path) -> Samples:
+    """Return the rows of a CSV file whose header begins with FEATURES; what follows, such as a species, is not read.
+
+    Raises:
+        IrisError: the file cannot be read, or has another header or no rows. A row that is wrong is one of `errors`.
+    """
+    header, lines = _read(path, FEATURES, and_no_more=False)
+    features = np.full((len(lines), len(FEATURES)), np.nan, dtype=np.float32)
+    errors = {}
+    for index, line in enumerate(lines):
+        try:
+            features[index] = _features(line, header)
+        except IrisError as error:
+            errors[index] = str(error)
+    return Samples(features, errors)
+
+
+def parse_sample(text: str) -> Samples:
+    """Return the row that `6.1,3.5,2.4,0.2` means.
+
+    Raises:
+        IrisError: it is not four numbers.
+    """
+    line = _Line("--sample", [cell.strip() for cell in text.split(",")])
+    return Samples(np.array([_features(line, FEATURES)], dtype=np.float32), {})
 
 
 def export(dataset: Dataset, path: Path) -> None:
-    """Write the rows as CSV with a header; `load` gives the same rows back."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*FEATURES, "species"])
-        for row, label in zip(dataset.features, dataset.labels, strict=True):
-            writer.writerow([*(str(value) for value in row), SPECIES[label]])
+    """Write the rows as CSV with a header; `load` gives the same rows back.
+
+    Raises:
+        IrisError: the file cannot be written.
+    """
+    rows = zip(dataset.features, dataset.labels, strict=True)
+    write_csv(path, [*FEATURES, "species"], ([*map(str, row), SPECIES[label]] for row, label in rows))
 
 
-def parse_sample(text: str) -> Features:
-    """Return the row that `6.1,3.5,2.4,0.2` means, shape (1, 4)."""
-    return np.array([_features("--sample", 1, text.split(","))], dtype=np.float32)
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Write a CSV file.
+
+    Raises:
+        IrisError: the file cannot be written.
+    """
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(header)
+            writer.writerows(rows)
+    except OSError as error:
+        raise IrisError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def _cells(path: Path) -> list[list[str]]:
-    """Return the non-empty lines of a CSV file, each as long as the first."""
+def _read(path: Path, columns: Sequence[str], *, and_no_more: bool) -> tuple[list[str], list[_Line]]:
+    """Return the header of a CSV file, which must begin with the columns, and the lines with rows, at least one."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise IrisError(f"{path}: cannot be read as CSV: {error}") from error
-    if not rows:
-        raise IrisError(f"{path}: is empty; the header {','.join(FEATURES)},species and rows are needed")
-    for line, row in enumerate(rows, 1):
-        if len(row) != len(rows[0]):
-            raise IrisError(f"{path}: row {line}: {len(row)} cells where the header has {len(rows[0])}")
-    return rows
+            reader = csv.reader(file)
+            found = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
+    except OSError as error:
+        raise IrisError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise IrisError(f"{path}: is no CSV file in UTF-8: {error}") from error
+    if not found:
+        raise IrisError(f"{path}: is empty; the header {','.join(columns)} and rows are needed")
+    (_, header), *body = found
+    if (header if and_no_more else header[: len(columns)]) != list(columns):
+        wanted = f"{'be' if and_no_more else 'begin with'} {','.join(columns)}"
+        raise IrisError(f"{path}: the header must {wanted}, found {','.join(header)}")
+    if not body:
+        raise IrisError(f"{path}: no rows under the header")
+    return header, [_Line(f"{path}: row {row} (line {number})", cells) for row, (number, cells) in enumerate(body, 1)]
 
 
-def _features(where: Path | str, line: int, cells: Sequence[str]) -> list[float]:
-    """Return the numbers of one row."""
-    if len(cells) != len(FEATURES):
-        raise IrisError(f"{where}: row {line}: {len(FEATURES)} numbers are needed, found {len(cells)}")
-    return [_number(where, line, column, cell) for column, cell in zip(FEATURES, cells, strict=True)]
+def _features(line: _Line, header: Sequence[str]) -> list[float]:
+    """Return the numbers that a line begins with."""
+    if len(line.cells) != len(header):
+        raise IrisError(f"{line.where}: {len(header)} values are needed, found {len(line.cells)}")
+    return [_number(line, name, cell) for name, cell in zip(FEATURES, line.cells, strict=False)]
 
 
-def _number(where: Path | str, line: int, column: str, cell: str) -> float:
+def _number(line: _Line, column: str, cell: str) -> float:
     """Return the number in a cell, if it is one that a model can be given."""
     try:
+        if "_" in cell:  # 1_000 is a number to Python, and a slip of the pen to everybody else
+            raise ValueError
         value = float(cell)
     except ValueError:
-        found = repr(cell) if cell else "nothing"
-        raise IrisError(f"{where}: row {line}, column {column}: a number is needed, found {found}") from None
+        raise IrisError(f"{line.where}, column {column}: a number is needed, found {_found(cell)}") from None
     if not math.isfinite(value) or abs(value) > float(np.finfo(np.float32).max):
-        raise IrisError(f"{where}: row {line}, column {column}: a finite number is needed, found {cell!r}")
+        raise IrisError(f"{line.where}, column {column}: a finite number is needed, found {_found(cell)}")
     return value
 
 
-def _label(where: Path, line: int, cell: str) -> int:
-    """Return the label of a species."""
+def _label(line: _Line) -> int:
+    """Return the label of the species that a line ends with."""
+    cell = line.cells[-1]
     if cell not in SPECIES:
-        raise IrisError(f"{where}: row {line}, column species: one of {', '.join(SPECIES)} is needed, found {cell!r}")
+        raise IrisError(f"{line.where}, column species: one of {', '.join(SPECIES)} is needed, found {_found(cell)}")
     return SPECIES.index(cell)
+
+
+def _found(cell: str) -> str:
+    """Return a cell's content for a message."""
+    return f"{cell!r:.60}" if cell else "nothing"

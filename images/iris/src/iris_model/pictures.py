@@ -25,7 +25,7 @@ def confusion_matrix(counts: NDArray[np.int64], names: Sequence[str]) -> str:
         names: of the n species.
     """
     top = 70
-    parts = [_text(_LEFT + _CELL * len(names) / 2, 20, "predicted (columns) of actual (rows), held-out rows", "middle")]
+    parts = [_text(20, 20, "held-out rows: actual (down), predicted (across)", "start")]
     for row, name in enumerate(names):
         middle = (row + 0.5) * _CELL
         parts.append(_text(_LEFT + middle, top - 10, name, "middle"))

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from mlflow.entities.model_registry import ModelVersion
 
@@ -30,9 +32,19 @@ class Rule:
         minimum: what it must reach in any case.
     """
 
-    metric: str = "accuracy"
+    metric: Literal["accuracy", "macro_f1"] = "accuracy"
     margin: float = 0.0
     minimum: float = 0.8
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing can be compared with.
+
+        Raises:
+            IrisError: a number is none; the text names its option.
+        """
+        for name, value in (("margin", self.margin), ("minimum", self.minimum)):
+            if not math.isfinite(value):
+                raise IrisError(f"--{name} {value}: must be a number")
 
     def decide(self, candidate: Metrics, champion: Metrics | None) -> tuple[bool, str]:
         """Return whether the candidate becomes champion, and why in one sentence."""
@@ -58,14 +70,26 @@ class Result:
     metrics: Metrics
 
     def write(self, path: Path) -> None:
-        """Write it as JSON, all or nothing: its being there says that the training has succeeded."""
+        """Write it as JSON, all or nothing: its being there says that the training has succeeded.
+
+        Raises:
+            IrisError: the file cannot be written.
+        """
         unfinished = path.with_name(f".{path.name}.unfinished")
-        unfinished.write_text(json.dumps(asdict(self), indent=2) + "\n", "utf-8")
-        unfinished.replace(path)
+        try:
+            unfinished.write_text(json.dumps(asdict(self), indent=2) + "\n", "utf-8")
+            unfinished.replace(path)
+        except OSError as error:
+            raise IrisError(f"RESULT_FILE {path}: cannot be written: {error.strerror}") from error
 
 
 def train(dataset: Dataset, parameters: Hyperparameters) -> tuple[tracking.Trained, Dataset]:
-    """Train on the rows that are not held out and log the run; return it with the held-out rows."""
+    """Train on the rows that are not held out and log the run; return it with the held-out rows.
+
+    Raises:
+        IrisError: MLflow does not answer, or the data is not usable.
+    """
+    tracking.connect()
     training, held_out = dataset.split()
     if len(held_out) == 0:
         raise IrisError(f"{dataset.source}: {len(dataset)} rows are too few to hold some out")
@@ -121,5 +145,14 @@ def _evaluate(model: Model, held_out: Dataset) -> Metrics:
 
 
 def result_file() -> Path | None:
-    """Return where the contract wants the result, None outside of a training job."""
-    return Path(path) if (path := os.environ.get("RESULT_FILE")) else None
+    """Return where the contract wants the result, None outside of a training job.
+
+    Raises:
+        IrisError: nothing can be written there, which is better known before the training than after it.
+    """
+    if not (name := os.environ.get("RESULT_FILE")):
+        return None
+    path = Path(name)
+    if not os.access(path.parent, os.W_OK):
+        raise IrisError(f"RESULT_FILE {path}: there is no folder {path.parent} that can be written to")
+    return path

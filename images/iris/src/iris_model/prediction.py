@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-import csv
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from iris_model import IrisError
-from iris_model.data import Features
+from iris_model.data import Samples, write_csv
 from iris_model.model import Model
-
-OUTPUT = Path("model_predictions.csv")
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class Row:
 
     Attributes:
         model: the URI or folder that was asked.
-        row: number of the row, from 1.
+        row: number of the row, from 1; a header is not counted.
         prediction: the label.
         species: the label's name.
         probability: what the model gives that label.
@@ -38,7 +36,11 @@ class Row:
 
 
 def load(uri: str) -> Model:
-    """Return the model in a folder, or that an MLflow URI (`models:/...`, `runs:/...`) names."""
+    """Return the model in a folder, or that an MLflow URI (`models:/...`, `runs:/...`) names.
+
+    Raises:
+        IrisError: there is no such model, or it is damaged.
+    """
     if ":/" not in uri:
         return Model.load(Path(uri))
     try:
@@ -49,23 +51,37 @@ def load(uri: str) -> Model:
         return tracking.download(uri, Path(folder))
 
 
-def predict(uris: Iterable[str], features: Features) -> Iterator[Row]:
-    """Give one Row for each model and row; a model that cannot be loaded gives rows that say so."""
+def predict(uris: Iterable[str], samples: Samples) -> Iterator[Row]:
+    """Give one Row for each model and sample; a model that cannot be loaded gives rows that say so."""
     for uri in uris:
         try:
             model = load(uri)
         except IrisError as error:
-            yield from (Row(uri, row, error=str(error)) for row in range(1, len(features) + 1))
+            yield from (Row(uri, row, error=str(error)) for row in range(1, len(samples.features) + 1))
             continue
-        labels, probabilities = model.predict(features)
-        for row, label in enumerate(labels.tolist(), 1):
-            yield Row(uri, row, label, model.classes[label], round(float(probabilities[row - 1, label]), 6))
+        labels, probabilities = model.predict(samples.features)
+        for index, label in enumerate(labels.tolist()):
+            if error_of_row := samples.errors.get(index):
+                yield Row(uri, index + 1, error=error_of_row)
+            else:
+                probability = round(float(probabilities[index, label]), 6)
+                yield Row(uri, index + 1, label, model.classes[label], probability)
 
 
 def write(rows: Iterable[Row], path: Path) -> None:
-    """Write rows as CSV with a header."""
-    names = [field.name for field in fields(Row)]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows([getattr(row, name) for name in names] for row in rows)
+    """Write rows as CSV with a header.
+
+    Raises:
+        IrisError: the file cannot be written.
+    """
+    write_csv(path, [field.name for field in fields(Row)], map(astuple, rows))
+
+
+def summary(rows: Iterable[Row]) -> list[str]:
+    """Return a line for each model: how many rows it takes for which species."""
+    counts: dict[str, Counter[str]] = {}
+    for row in rows:
+        counts.setdefault(row.model, Counter())[row.species or "failed"] += 1
+    return [
+        f"{model}: {', '.join(f'{n} {what}' for what, n in sorted(found.items()))}" for model, found in counts.items()
+    ]

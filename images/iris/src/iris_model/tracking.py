@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import mlflow
 import mlflow.onnx
@@ -21,6 +25,7 @@ from mlflow.models.signature import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import confusion_matrix
+from sqlalchemy.exc import SQLAlchemyError
 
 from iris_model import IrisError, artefact, pictures
 from iris_model.data import FEATURES, SPECIES, Dataset
@@ -31,8 +36,12 @@ CHAMPION = "champion"
 CHALLENGER = "challenger"
 #: The tag of a version that pins `checksums.json`, and through it every file.
 CHECKSUMS_TAG = "modelyard.checksums"
+#: Characters of a data set's digest that MLflow keeps.
+DIGEST_LENGTH = 36
 # Standard output belongs to the result.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+# Long enough for a server that starts again (12 s), and not the four minutes that MLflow would take to give up.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
 
 _SIGNATURE = ModelSignature(
     inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, len(FEATURES)), "features")]),
@@ -64,6 +73,55 @@ class Trained:
     model: Model
 
 
+@contextmanager
+def answering(failure: str) -> Iterator[None]:
+    """Turn whatever goes wrong with MLflow inside into one line: what failed, where MLflow is, and what it says.
+
+    Raises:
+        IrisError: MLflow does not answer, or refuses.
+    """
+    try:
+        _check_folder()
+        yield
+    except (MlflowException, SQLAlchemyError, ModuleNotFoundError, OSError) as error:
+        raise IrisError(f"{failure}: MLflow at {_address()} {_complaint(error)}") from error
+
+
+def _check_folder() -> None:
+    """Refuse a folder in which no store can be kept: MLflow would try for minutes.
+
+    Raises:
+        PermissionError: it cannot be written to.
+    """
+    scheme, _, path = mlflow.get_tracking_uri().partition(":///")
+    folder = Path(unquote(path)).parent
+    if scheme == "sqlite" and folder.exists() and not os.access(folder, os.W_OK):
+        raise PermissionError(f"{folder} cannot be written to: go to another folder, or set MLFLOW_TRACKING_URI")
+
+
+def _address() -> str:
+    """Return where MLflow is, without a password."""
+    return re.sub(r"//[^/@]*@", "//", mlflow.get_tracking_uri(), count=1)
+
+
+def _complaint(error: Exception) -> str:
+    """Return what an exception says, in one line."""
+    if isinstance(error.__context__, OSError):  # as all exceptions of requests are
+        reason = str(error.__context__).rpartition(": ")[2].strip("'\")")
+        return f"does not answer ({reason}); start it, or set MLFLOW_TRACKING_URI to one that runs"
+    return f"says: {' '.join(str(error).split()):.300}"
+
+
+def connect() -> None:
+    """Have the experiment, so that a store which cannot be used is found out before anything is trained.
+
+    Raises:
+        IrisError: MLflow does not answer, or refuses.
+    """
+    with answering("no run can be logged"):
+        mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME") or "iris")
+
+
 def log_run(
     dataset: Dataset,
     held_out: Dataset,
@@ -76,43 +134,51 @@ def log_run(
     Raises:
         IrisError: MLflow does not answer, or the ONNX model is not equal to the forest.
     """
-    try:
-        mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", "iris"))
-        with mlflow.start_run(tags=_run_tags()) as run:
-            mlflow.log_params(asdict(parameters))
-            mlflow.log_metrics(metrics)
-            for context, rows in (("training", dataset), ("held-out", held_out)):
-                mlflow.log_input(
-                    from_numpy(
-                        rows.features,
-                        targets=rows.labels,
-                        name="iris",
-                        source=CodeDatasetSource(tags={"source": rows.source}),
-                        digest=rows.digest[:36],
-                    ),
-                    context=context,
-                )
-            counts = confusion_matrix(held_out.labels, forest.predict(held_out.features), labels=range(len(SPECIES)))
-            mlflow.log_text(pictures.confusion_matrix(counts, SPECIES), "confusion_matrix.svg")
-            mlflow.log_text(
-                pictures.feature_importance(forest.feature_importances_, FEATURES), "feature_importance.svg"
-            )
-            mlflow.sklearn.log_model(
-                forest,
-                name="sklearn",
-                serialization_format="skops",
-                skops_trusted_types=["sklearn.tree._tree.Tree"],
-                pip_requirements=_requirements("scikit-learn", "skops", "numpy"),
-            )
-            with tempfile.TemporaryDirectory() as scratch:
-                folder = Path(scratch) / "model"
-                digest = _write_model(folder, forest, dataset, parameters, metrics)
-                model = Model.load(folder)
-                mlflow.log_metric("onnx_checked_rows", artefact.check(forest, model, dataset, parameters.seed))
-                model_id = _upload(folder, run.info.experiment_id, run.info.run_id)
-    except MlflowException as error:
-        raise IrisError(f"MLflow at {mlflow.get_tracking_uri()}: {error}") from error
+    with answering("the run cannot be logged"), mlflow.start_run(tags=_run_tags()) as run:
+        mlflow.log_params(asdict(parameters))
+        mlflow.log_metrics(metrics)
+        _log_dataset("training", dataset)
+        _log_dataset("held-out", held_out)
+        _log_pictures(forest, held_out)
+        _log_forest(forest)
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / "model"
+            digest = _write_model(folder, forest, dataset, parameters, metrics)
+            model = Model.load(folder)
+            mlflow.log_metric("onnx_checked_rows", artefact.check(forest, model, dataset, parameters.seed))
+            model_id = _upload(folder, run.info.experiment_id, run.info.run_id)
     return Trained(run.info.run_id, model_id, digest, metrics, model)
+
+
+def _log_dataset(context: str, rows: Dataset) -> None:
+    """Log where rows came from and which they are."""
+    source = CodeDatasetSource(tags={"source": rows.source})
+    digest = rows.digest[:DIGEST_LENGTH]
+    logged = from_numpy(rows.features, targets=rows.labels, name="iris", source=source, digest=digest)
+    try:
+        mlflow.log_input(logged, context=context)
+    except MlflowException:
+        # The store looks, then inserts: of two runs that log the same rows at the same moment, one is refused for
+        # what the other has just made, and finds it there now.
+        mlflow.log_input(logged, context=context)
+
+
+def _log_pictures(forest: RandomForestClassifier, held_out: Dataset) -> None:
+    """Log how the held-out rows were taken, and which features decide."""
+    counts = confusion_matrix(held_out.labels, forest.predict(held_out.features), labels=range(len(SPECIES)))
+    mlflow.log_text(pictures.confusion_matrix(counts, SPECIES), "confusion_matrix.svg")
+    mlflow.log_text(pictures.feature_importance(forest.feature_importances_, FEATURES), "feature_importance.svg")
+
+
+def _log_forest(forest: RandomForestClassifier) -> None:
+    """Log the scikit-learn model, for people who want to look into it; it is not pickled either."""
+    mlflow.sklearn.log_model(
+        forest,
+        name="sklearn",
+        serialization_format="skops",
+        skops_trusted_types=["sklearn.tree._tree.Tree"],
+        pip_requirements=_requirements("scikit-learn", "skops", "numpy"),
+    )
 
 
 def _run_tags() -> dict[str, str]:
@@ -155,14 +221,18 @@ def _upload(folder: Path, experiment_id: str, run_id: str) -> str:
 
 
 def register(name: str, trained: Trained) -> ModelVersion:
-    """Register a run's model as the next version of `name`, tagged with its digest."""
+    """Register a run's model as the next version of `name`, tagged with its digest.
+
+    Raises:
+        IrisError: MLflow does not answer, or refuses.
+    """
     client = mlflow.MlflowClient()
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise IrisError(f"model {name} cannot be registered: {error}") from error
-    try:
+    with answering(f"no version of {name} can be registered for run {trained.run_id}"):
+        try:
+            client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
         return client.create_model_version(
             name,
             source=f"models:/{trained.model_id}",
@@ -170,18 +240,21 @@ def register(name: str, trained: Trained) -> ModelVersion:
             model_id=trained.model_id,
             tags={CHECKSUMS_TAG: trained.digest},
         )
-    except MlflowException as error:
-        raise IrisError(f"no version of {name} can be registered for run {trained.run_id}: {error}") from error
 
 
 def champion(name: str) -> ModelVersion | None:
-    """Return the version that the alias names, None while there is none."""
-    try:
-        return mlflow.MlflowClient().get_model_version_by_alias(name, CHAMPION)
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise IrisError(f"MLflow at {mlflow.get_tracking_uri()}: {error}") from error
+    """Return the version that the alias names, None while there is none.
+
+    Raises:
+        IrisError: MLflow does not answer.
+    """
+    with answering(f"the champion of {name} cannot be looked up"):
+        try:
+            return mlflow.MlflowClient().get_model_version_by_alias(name, CHAMPION)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
 
 
 def download(uri: str, folder: Path) -> Model:
@@ -194,7 +267,6 @@ def download(uri: str, folder: Path) -> Model:
     Raises:
         IrisError: there is no such model, or it is damaged.
     """
-    try:
-        return Model.load(Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))))
-    except (MlflowException, OSError) as error:
-        raise IrisError(f"{uri} cannot be fetched from MLflow at {mlflow.get_tracking_uri()}: {error}") from error
+    with answering(f"{uri} cannot be fetched"):
+        path = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
+    return Model.load(Path(path))

@@ -22,7 +22,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from iris_model import IrisError
-from iris_model.tracking import CHECKSUMS_TAG
+from iris_model.tracking import CHECKSUMS_TAG, answering
 
 #: The tag that says why a version did or did not become champion. It is the last that a pipeline writes.
 DECISION_TAG = "modelyard.decision"
@@ -40,13 +40,12 @@ def turn(version: ModelVersion) -> Iterator[None]:
         IrisError: MLflow does not answer. Whatever ends a turn early is written as the version's decision.
     """
     try:
-        for earlier in _undecided_before(version):
-            _await_decision(earlier, version)
-        yield
+        with answering(f"nothing can be decided about version {version.version}"):
+            for earlier in _undecided_before(version):
+                _await_decision(earlier, version)
+            yield
     except BaseException as error:
         _interrupt(version, f"interrupted: {str(error) or type(error).__name__}")
-        if isinstance(error, MlflowException):
-            raise IrisError(f"MLflow at {mlflow.get_tracking_uri()}: {error}") from error
         raise
 
 

@@ -124,9 +124,10 @@ def build() -> Dashboard:
         .with_panel(
             graph(
                 "Duration",
-                "How long the last deployment took, by app and host.",
+                "How long the last deployment took, by app and host, and how long nothing served in it.",
                 "s",
                 query(f"modelyard_deployment_duration_seconds{{{APP}}}", "{{app}} {{instance}}"),
+                query(f"modelyard_deployment_downtime_seconds{{{APP}}}", "downtime of {{app}} {{instance}}"),
             )
         )
         .with_panel(

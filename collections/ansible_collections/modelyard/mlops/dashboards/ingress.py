@@ -50,4 +50,13 @@ def build() -> Dashboard:
                 query(f"haproxy_backend_current_sessions{{{PROXY}}}", "{{proxy}}"),
             )
         )
+        .with_row(Row("Certificates"))
+        .with_panel(
+            graph(
+                "Time until a certificate ends",
+                "For each file. What renews it by itself does so a month before.",
+                "s",
+                query("min by (file) (modelyard_certificate_end_timestamp_seconds) - time()", "{{file}}"),
+            )
+        )
     )

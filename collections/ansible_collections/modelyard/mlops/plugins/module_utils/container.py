@@ -41,6 +41,8 @@ class Spec:
     :ivar ports: port in the container by port on the host's loopback.
     :ivar user: user and group, as numbers; empty is the image's own.
     :ivar memory: bytes, swap included; 0 is no limit.
+    :ivar cpus: how many processors it may use; 0 is no limit.
+    :ivar grace: seconds to finish in, when the engine itself stops it.
     """
 
     image: str
@@ -54,7 +56,9 @@ class Spec:
     network: str = "bridge"
     user: str = ""
     memory: int = 0
+    cpus: float = 0.0
     pids: int = 512
+    grace: int = 30
     restart: str = "no"
     labels: dict[str, str] = field(default_factory=dict)
 
@@ -67,6 +71,7 @@ class Spec:
             "Env": [f"{name}={value}" for name, value in sorted(self.env.items())],
             "User": self.user,
             "Labels": self.labels,
+            "StopTimeout": self.grace,
             "ExposedPorts": {f"{inner}/tcp": {} for inner in self.ports.values()},
             "HostConfig": {
                 "CapDrop": ["ALL"],
@@ -85,6 +90,7 @@ class Spec:
                 },
                 "Memory": self.memory,
                 "MemorySwap": self.memory,
+                "NanoCpus": round(self.cpus * 1e9),
                 "PidsLimit": self.pids,
                 "RestartPolicy": {"Name": self.restart},
                 "LogConfig": {"Type": "local", "Config": {"max-size": "10m", "max-file": "3"}},

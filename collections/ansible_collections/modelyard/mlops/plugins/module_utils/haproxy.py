@@ -106,6 +106,10 @@ class Router:
         """Where the app's requests go now."""
         return Route(self._map.read().get(app), self._running().get(app))
 
+    def is_pointed(self, app: str, slot: str) -> bool:
+        """Whether the app's requests go to `slot`, now and after a restart."""
+        return self.route(app) == Route(slot, slot)
+
     def file_slot(self, app: str) -> str | None:
         """The slot in the map file alone, which needs no running HAProxy."""
         return self._map.read().get(app)

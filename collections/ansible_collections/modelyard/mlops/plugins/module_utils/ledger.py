@@ -6,14 +6,13 @@
 /var/lib/modelyard/apps/APP/releases/N/release.json    written once, never changed
 /var/lib/modelyard/apps/APP/journal.json               only while a deployment is under way, or after it died
 /var/lib/modelyard/apps/APP/lock                       held by the process that deploys
-/etc/modelyard/apps/APP/N/                             the release's secrets, one file each
+/etc/modelyard/apps/APP/N/                             the release's secrets, one file each, for root alone
 /etc/modelyard/apps/fingerprint.key                    makes the fingerprints of secrets useless elsewhere
 """
 
 from __future__ import annotations
 
 import datetime
-import fcntl
 import json
 import os
 import secrets as random
@@ -28,10 +27,6 @@ CONFIG_ROOT = "/etc/modelyard"
 HISTORY_LIMIT = 100
 
 
-class LockError(Exception):
-    """Another run deploys the same app at this moment; the message says who, since when and what to do."""
-
-
 @dataclass(frozen=True)
 class Active:
     """The release that serves, and where."""
@@ -43,7 +38,13 @@ class Active:
 
 @dataclass
 class Journal:
-    """A deployment under way: written before each step, removed after the last."""
+    """A deployment under way: written before each step, removed after the last.
+
+    :ivar vacated: since when nothing serves, because the old release had to make room; empty when it had not.
+    :ivar downtime: seconds that this lasted.
+    :ivar baseline: how well the old release served before the switch.
+    :ivar note: what the history shall say of a release that serves.
+    """
 
     action: str
     release: int
@@ -53,11 +54,20 @@ class Journal:
     commit: str
     started: str
     step: str = ""
+    vacated: str = ""
+    downtime: float = 0.0
+    baseline: dict[str, float | None] = field(default_factory=dict)
+    note: str = ""
+    delivery: str = ""
 
 
 @dataclass
 class Attempt:
-    """One line of the history: what was tried, and how it ended."""
+    """One line of the history: what was tried, and how it ended.
+
+    :ivar downtime: seconds in which nothing served.
+    :ivar delivery: the run over several hosts that it was a part of; empty if none was named.
+    """
 
     action: str
     release: int
@@ -67,11 +77,13 @@ class Attempt:
     commit: str
     outcome: str
     reason: str = ""
+    downtime: float = 0.0
+    delivery: str = ""
 
     @property
     def kind(self) -> str:
         """The outcome, told apart by what was tried: not everything that serves again is a new release."""
-        served = {"restore": "restored", "rollback": "rolled_back"}
+        served = {"restore": "restored", "rollback": "rolled_back", "undo": "rolled_back"}
         return served.get(self.action, self.outcome) if self.outcome == "served" else self.outcome
 
 
@@ -103,6 +115,13 @@ class Ledger:
         for attempt in self.history:
             counts[attempt.kind] = counts.get(attempt.kind, 0) + 1
         return counts
+
+    def brought_by(self, delivery: str) -> bool:
+        """Whether the release that serves was deployed as a part of that run over several hosts."""
+        if self.active is None:
+            return False
+        came = [a for a in self.history if a.outcome == "served" and a.release == self.active.release]
+        return bool(came) and (came[-1].action, came[-1].delivery) == ("deploy", delivery)
 
     def served(self) -> list[int]:
         """The releases that have served, each once, the latest first."""
@@ -244,69 +263,6 @@ class AppStore:
         return used
 
 
-class Lock:
-    """One deployment of an app at a time.
-
-    The kernel holds the lock for the process, so that of a dead process is free. Its text says who has it and until
-    when that run should be over. Breaking it means putting a new file in its place: the former owner finds out before
-    its next step, and stops.
-    """
-
-    def __init__(self, store: AppStore) -> None:
-        self._path = os.path.join(store.folder, "lock")
-        self._app = store.name
-        self._descriptor = -1
-
-    def acquire(self, owner: str, seconds: float, break_it: bool = False) -> None:
-        """Take the lock, or raise LockError."""
-        os.makedirs(os.path.dirname(self._path), mode=0o755, exist_ok=True)
-        if break_it and os.path.exists(self._path):
-            os.unlink(self._path)
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LockError(self._refusal()) from None
-        self.check()
-        expires = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
-        text = {"owner": owner, "pid": os.getpid(), "since": now(), "expires": _format(expires)}
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, (json.dumps(text) + "\n").encode(), 0)
-
-    def check(self) -> None:
-        """Raise LockError when somebody broke the lock meanwhile."""
-        try:
-            same = os.stat(self._path).st_ino == os.fstat(self._descriptor).st_ino
-        except FileNotFoundError:
-            same = False
-        if not same:
-            raise LockError(f"the deployment lock of {self._app} was broken by another run: this one stops here")
-
-    def release(self) -> None:
-        """Give the lock back."""
-        if self._descriptor >= 0:
-            os.ftruncate(self._descriptor, 0)
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def _refusal(self) -> str:
-        holder = json.loads(os.pread(self._descriptor, 4096, 0) or b"{}")
-        os.close(self._descriptor)
-        self._descriptor = -1
-        who = (
-            f"{holder['owner']} (process {holder['pid']}) since {holder['since']}"
-            if holder
-            else "a run that just began"
-        )
-        late = bool(holder) and holder["expires"] < now()
-        advice = (
-            f"It should have been over at {holder['expires']} and seems to hang: set break_lock to take over"
-            if late
-            else "Run again when it is over" + (f", at {holder['expires']} at the latest" if holder else "")
-        )
-        return f"{self._app} is being deployed by {who}. {advice}."
-
-
 def known_apps(state_root: str = STATE_ROOT) -> list[str]:
     """The apps that this host remembers."""
     try:
@@ -315,13 +271,16 @@ def known_apps(state_root: str = STATE_ROOT) -> list[str]:
         return []
 
 
-def now() -> str:
-    """This moment, in UTC and to the millisecond: it also tells one attempt from the next."""
-    return _format(datetime.datetime.now(datetime.timezone.utc))
-
-
-def _format(moment: datetime.datetime) -> str:
+def now(later: float = 0.0) -> str:
+    """This moment, or a later one, in UTC and to the millisecond: it also tells one attempt from the next."""
+    moment = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=later)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seconds_since(moment: str) -> float:
+    """Seconds from a moment, as `now` writes it, until this one."""
+    begun = datetime.datetime.fromisoformat(moment.replace("Z", "+00:00"))
+    return round((datetime.datetime.now(datetime.timezone.utc) - begun).total_seconds(), 3)
 
 
 def _read_json(path: str) -> t.Any:

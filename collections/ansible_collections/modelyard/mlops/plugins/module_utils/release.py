@@ -9,9 +9,37 @@ import hmac
 import json
 import re
 import typing as t
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 
 SLOTS = ("blue", "green")
+
+# How a release is brought into service, and what that is unless somebody says otherwise.
+DELIVERY: dict[str, t.Any] = {
+    "strategy": "blue_green",
+    "keep_previous_running": False,
+    "gate": {"path": "/ready", "status": 200, "contains": "", "in_a_row": 3, "budget": 60, "timeout": 5},
+    "warm_up": {"requests": 0, "path": "/", "method": "GET", "body": "", "status": 200, "contains": ""},
+    "watch": {
+        "seconds": 3.0,
+        "min_requests": 20,
+        "error_margin_percent": 5.0,
+        "latency_ratio": 2.0,
+        "latency_margin_ms": 1000.0,
+    },
+    "drain": 30,
+    "keep": 5,
+}
+
+# The same for what shapes its container.
+CONFIG: dict[str, t.Any] = {
+    "port": 8080,
+    "env": {},
+    "memory": "512m",
+    "cpus": 0.0,
+    "pids": 256,
+    "user": "",
+    "grace": 30,
+}
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
 
@@ -26,9 +54,9 @@ class Release:
 
     :ivar image: the reference for people; `image_key` is what is run.
     :ivar model: `name`, `version`, `digest` and `path` of the model's files on the host; empty without a model.
-    :ivar config: all else that shapes the container: port, slots, env, memory, pids, user, grace.
+    :ivar config: all else that shapes the container: port, slots, env, memory, cpus, pids, user, grace.
     :ivar secrets: fingerprint by name; the values are files that only root can reach.
-    :ivar delivery: how the release is gated, warmed up, watched and drained. A change of it is no new release.
+    :ivar delivery: how the release is brought into service. A change of it is no new release.
     """
 
     number: int
@@ -44,9 +72,11 @@ class Release:
 
     @classmethod
     def from_json(cls, value: dict[str, t.Any]) -> Release:
-        """The reverse of to_json."""
+        """The reverse of to_json, also of what an older or a newer version of this collection wrote."""
         known = {item.name for item in fields(cls)}
-        return cls(**{key: item for key, item in value.items() if key in known})
+        release = cls(**{key: item for key, item in value.items() if key in known})
+        delivery = _completed(DELIVERY, release.delivery)
+        return replace(release, config={"cpus": CONFIG["cpus"], **release.config}, delivery=delivery)
 
     def to_json(self) -> dict[str, t.Any]:
         """All of it; holds no secret."""
@@ -85,20 +115,16 @@ def differences(old: Release | None, new: Release) -> list[str]:
     return [part for part, value in new.parts.items() if old.parts[part] != value]
 
 
-def describe(release: Release | None, baseline: Release | None = None) -> str:
-    """A release as text for a diff; a secret shows only that it differs from the one in `baseline`."""
-    if release is None:
-        return ""
-    secrets = {}
-    for name, value in release.secrets.items():
-        changed = baseline is not None and baseline.secrets.get(name, value) != value
-        secrets[name] = "(hidden, changed)" if changed else "(hidden)"
-    shown = {
-        "image": f"{release.image} {release.image_key}".strip(),
-        "model": {key: value for key, value in release.model.items() if key != "path"},
-        "config": release.config,
-        "secrets": secrets,
-    }
+def describe(release: Release | None, slots: dict[str, str]) -> str:
+    """A host's slots and what serves, as text for a diff; of a secret only the beginning of its fingerprint."""
+    shown: dict[str, t.Any] = {"slots": slots}
+    if release is not None:
+        shown.update(
+            image=f"{release.image} {release.image_key}".strip(),
+            model={key: value for key, value in release.model.items() if key != "path"},
+            config=release.config,
+            secrets={name: f"fingerprint {seal[:12]}" if seal else "new" for name, seal in release.secrets.items()},
+        )
     return json.dumps(shown, indent=2, sort_keys=True) + "\n"
 
 
@@ -108,8 +134,20 @@ def fingerprint(value: t.Any) -> str:
 
 
 def seal(secrets: dict[str, str], key: bytes) -> dict[str, str]:
-    """A fingerprint of each secret, which tells nothing to who does not have the host's key."""
-    return {name: hmac.new(key, value.encode(), hashlib.sha256).hexdigest() for name, value in sorted(secrets.items())}
+    """A fingerprint of each secret, which tells nothing to who does not have the host's key; without a key, none."""
+    return {
+        name: hmac.new(key, value.encode(), hashlib.sha256).hexdigest() if key else ""
+        for name, value in sorted(secrets.items())
+    }
+
+
+def _completed(defaults: dict[str, t.Any], given: dict[str, t.Any]) -> dict[str, t.Any]:
+    """What is given of the options that there are, and the defaults of the others."""
+    found = {}
+    for name, default in defaults.items():
+        value = given.get(name, default)
+        found[name] = _completed(default, value) if isinstance(default, dict) else value
+    return found
 
 
 def check_name(name: str) -> str:

@@ -59,6 +59,7 @@ def _last(app: str, history: list[Attempt]) -> list[Metric]:
     info = Metric("modelyard_deployment_info", "gauge", "The last deployment; always 1.")
     finished = Metric("modelyard_deployment_finished_timestamp_seconds", "gauge", "When the last deployment ended.")
     duration = Metric("modelyard_deployment_duration_seconds", "gauge", "How long the last deployment took.")
+    downtime = Metric("modelyard_deployment_downtime_seconds", "gauge", "How long nothing served in it.")
     if history:
         last = history[-1]
         labels = {"app": app, "release": str(last.release), "action": last.action, "outcome": last.kind}
@@ -66,7 +67,8 @@ def _last(app: str, history: list[Attempt]) -> list[Metric]:
         info.samples.append((labels, 1))
         finished.samples.append(({"app": app}, end))
         duration.samples.append(({"app": app}, round(end - _seconds(last.started), 3)))
-    return [info, finished, duration]
+        downtime.samples.append(({"app": app}, last.downtime))
+    return [info, finished, duration, downtime]
 
 
 def _file(app: str) -> str:

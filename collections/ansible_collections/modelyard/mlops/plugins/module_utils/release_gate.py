@@ -1,6 +1,6 @@
 # Copyright: The Modelyard authors
 # SPDX-License-Identifier: Apache-2.0
-"""The questions that a release must answer: before it serves, and while it begins to."""
+"""The questions that a release must answer before it serves."""
 
 from __future__ import annotations
 
@@ -8,16 +8,12 @@ import http.client
 import typing as t
 from dataclasses import dataclass
 
-from .haproxy import Load
 from .release_slots import State
 
-INTERVAL = 0.2
+INTERVAL = 0.1
 
-# The watch ends badly after this many wrong answers in a row: one may be the machine's bad moment.
-WRONG_IN_A_ROW = 3
-
-# Fewer failed requests than this say nothing about a rate.
-ERRORS_THAT_COUNT = 5
+# Seconds between two words about a release that is not ready yet.
+PATIENCE = 10.0
 
 
 class Failed(Exception):
@@ -89,13 +85,18 @@ class Gate:
         return cls(question, options["in_a_row"], options["budget"], options["timeout"])
 
     def pass_through(
-        self, ask_slot: t.Callable[[Question, float], str | None], state: t.Callable[[], State], clock: Clock
+        self,
+        ask_slot: t.Callable[[Question, float], str | None],
+        state: t.Callable[[], State],
+        clock: Clock,
+        tell: t.Callable[[str], None] = lambda _text: None,
     ) -> None:
         """Return when the release is ready.
 
+        :param tell: called now and then with what is still wrong.
         :raises Failed: it is not, in time; or its container has stopped.
         """
-        deadline = clock.monotonic() + self.budget
+        begun = told = clock.monotonic()
         right = 0
         while right < self.in_a_row:
             container = state()
@@ -103,47 +104,11 @@ class Gate:
                 raise Failed(str(container))
             problem = ask_slot(self.question, self.timeout)
             right = 0 if problem else right + 1
-            if problem and clock.monotonic() >= deadline:
+            now = clock.monotonic()
+            if problem and now >= begun + self.budget:
                 raise Failed(f"{problem} (asked for {self.budget:g} s)")
+            if problem and now >= told + PATIENCE:
+                told = now
+                tell(problem)
             if right < self.in_a_row:
                 clock.sleep(INTERVAL)
-
-
-@dataclass(frozen=True)
-class Watch:
-    """How long a release that has just begun to serve is watched, and what share of failed requests it may have."""
-
-    seconds: float
-    max_error_percent: float
-
-    def pass_through(
-        self,
-        ask_ingress: t.Callable[[], str | None],
-        state: t.Callable[[], State],
-        load: t.Callable[[], Load],
-        clock: Clock,
-    ) -> None:
-        """Return when the time is over.
-
-        :raises Failed: the release does not serve well through the ingress.
-        """
-        before = load()
-        wrong = 0
-        deadline = clock.monotonic() + self.seconds
-        while clock.monotonic() < deadline:
-            problem = ask_ingress()
-            wrong = wrong + 1 if problem else 0
-            if problem and wrong >= WRONG_IN_A_ROW:
-                raise Failed(f"behind the ingress, {problem}")
-            container = state()
-            if not container.running:
-                raise Failed(str(container))
-            self._compare(before, load())
-            clock.sleep(INTERVAL)
-
-    def _compare(self, before: Load, after: Load) -> None:
-        errors, requests = after.errors - before.errors, after.requests - before.requests
-        if errors >= ERRORS_THAT_COUNT and errors * 100 > requests * self.max_error_percent:
-            raise Failed(
-                f"{errors} of {requests} requests failed after the switch, and {self.max_error_percent:g} % may"
-            )

@@ -4,42 +4,43 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import typing as t
 from dataclasses import dataclass
 
-from .container import ContainerError, Containers, Spec
+from .container import ContainerError, Containers, Spec, need_image
 from .engine import Engine
-from .image_pack import Staging
-from .image_target import Target
-from .release import Release, ReleaseError
+from .release import SLOTS, Release, ReleaseError
+from .release_room import check_port
+from .release_secrets import MemorySecrets
 
 APP_LABEL = "modelyard.app"
 RELEASE_LABEL = "modelyard.release"
 SECRETS_FOLDER = "/run/secrets"
 MODEL_FOLDER = "/model"
-IMAGES_FOLDER = "/var/lib/modelyard/images/staging"
 
 LOG_LINES = 20
-
-# What must stay free for the host itself, beyond what the second copy may take.
-DISK_RESERVE = 256 * 1024**2
+HEALTH_LINES = 3
 
 
 @dataclass(frozen=True)
 class State:
-    """A slot's container as it is now. Without a container, `release` is 0."""
+    """A slot's container as it is now. Without a container, `release` is 0.
+
+    :ivar restarts: how often the engine has started it again, because it stopped by itself.
+    """
 
     release: int = 0
     running: bool = False
     exit_code: int = 0
     out_of_memory: bool = False
     error: str = ""
+    restarts: int = 0
 
     def __str__(self) -> str:
         if not self.release:
             return "there is no container"
+        if self.restarts:
+            return f"the container stopped by itself, {self.restarts} times until now, and was started again"
         if self.running:
             return "the container is running"
         reason = "was killed because it ran out of memory" if self.out_of_memory else "has stopped"
@@ -49,43 +50,46 @@ class State:
 class Slots:
     """The containers `modelyard-APP-blue` and `modelyard-APP-green`."""
 
-    def __init__(self, engine: Engine, app: str) -> None:
+    def __init__(self, engine: Engine, app: str, secrets: MemorySecrets) -> None:
         self._engine = engine
         self._containers = Containers(engine)
         self._app = app
+        self._secrets = secrets
 
     def state(self, slot: str) -> State:
         """Look at a slot."""
-        container = self._containers.inspect(self._name(slot))
+        container = self._inspect(slot)
         if container is None:
             return State()
-        labels, state = container["Config"]["Labels"] or {}, container["State"]
-        if labels.get(APP_LABEL) != self._app:
-            raise ReleaseError(f"a container named {self._name(slot)} exists that is not ours: rename or remove it")
+        state = container["State"]
         return State(
-            release=int(labels[RELEASE_LABEL]),
+            release=int(container["Config"]["Labels"][RELEASE_LABEL]),
             running=state["Running"] and not state.get("Restarting", False),
             exit_code=state["ExitCode"],
             out_of_memory=state["OOMKilled"],
             error=state["Error"],
+            restarts=container.get("RestartCount", 0),
         )
 
-    def start(self, release: Release, slot: str, secrets: str) -> None:
-        """Put a release into a slot, in place of what is there.
-
-        :param secrets: the folder with the release's secrets on the host.
-        """
+    def start(self, release: Release, slot: str) -> None:
+        """Put a release into a slot, in place of what is there."""
         self.remove(slot)
-        _check_port(release.port(slot))
-        image = find_image(self._engine, release.image_key, release.image)
-        user = (release.config["user"] or image["Config"].get("User", "")).partition(":")[0]
+        check_port(release.port(slot))
+        image = need_image(self._engine, release.image, release.image_key)
+        user = (release.config["user"] or image.user).partition(":")[0]
         _check_user(user, release)
-        if release.secrets:
-            _hand_over(secrets, int(user))
+        secrets = self._secrets.provide(release.number, int(user)) if release.secrets else ""
         try:
-            self._containers.run(self._name(slot), specification(self._app, release, slot, image["Id"], secrets))
+            self._containers.run(self._name(slot), specification(self._app, release, slot, image.id, secrets))
         except ContainerError as error:
             raise ReleaseError(str(error)) from error
+
+    def start_again(self, release: Release, slot: str) -> None:
+        """Have a release that was stopped run again, in the slot where it was."""
+        if self.state(slot).release == release.number:
+            self._containers.start(self._name(slot))
+        else:
+            self.start(release, slot)
 
     def keep(self, slot: str, running: bool) -> None:
         """Whether the engine itself brings the slot's container back, after a crash of it or a reboot."""
@@ -103,9 +107,25 @@ class Slots:
         if self.state(slot).release:
             self._containers.remove(self._name(slot))
 
+    def forget_secrets(self, serving: int) -> None:
+        """Take secrets out of memory that neither the release that serves nor a running container needs."""
+        states = [self.state(slot) for slot in SLOTS]
+        self._secrets.retain({serving, *(state.release for state in states if state.running)})
+
     def logs(self, slot: str) -> str:
-        """The last lines that the slot's container wrote."""
-        return self._containers.logs(self._name(slot), LOG_LINES).strip() if self.state(slot).release else ""
+        """The last lines that the slot's container wrote, and what its own health check said last."""
+        container = self._inspect(slot)
+        if container is None:
+            return ""
+        checks = (container["State"].get("Health") or {}).get("Log") or []
+        health = [f"health check, exit code {check['ExitCode']}: {check['Output'].strip()}" for check in checks]
+        return "\n".join([self._containers.logs(self._name(slot), LOG_LINES).strip(), *health[-HEALTH_LINES:]]).strip()
+
+    def _inspect(self, slot: str) -> dict[str, t.Any] | None:
+        container = self._containers.inspect(self._name(slot))
+        if container is not None and (container["Config"]["Labels"] or {}).get(APP_LABEL) != self._app:
+            raise ReleaseError(f"a container named {self._name(slot)} exists that is not ours: rename or remove it")
+        return container
 
     def _name(self, slot: str) -> str:
         return f"modelyard-{self._app}-{slot}"
@@ -131,68 +151,11 @@ def specification(app: str, release: Release, slot: str, image: str, secrets: st
         ports={release.port(slot): config["port"]},
         user=config["user"],
         memory=config["memory"],
+        cpus=config["cpus"],
         pids=config["pids"],
+        grace=config["grace"],
         labels={APP_LABEL: app, RELEASE_LABEL: str(release.number)},
     )
-
-
-def find_image(engine: Engine, key: str, reference: str) -> dict[str, t.Any]:
-    """The engine's description of an image, by its key.
-
-    :raises ReleaseError: the image is not on this host.
-    """
-    image = Target(engine, Staging(IMAGES_FOLDER).records).find(key)
-    if image is None:
-        raise ReleaseError(
-            f"the image {reference} ({key}) is not on this host: let the role image_transfer bring it first"
-        )
-    return image
-
-
-def image_key(engine: Engine, reference: str) -> str:
-    """The key of the image that a reference points to on this host.
-
-    :raises ReleaseError: the image is not on this host, or its key is not known here.
-    """
-    key = Target(engine, Staging(IMAGES_FOLDER).records).key_at(reference)
-    if key is None:
-        raise ReleaseError(
-            f"image: {reference} is not on this host, or nobody knows its key: "
-            "let the role image_transfer bring it first, or give image_key"
-        )
-    return key
-
-
-def check_room(engine: Engine, memory: int, meminfo: str = "/proc/meminfo") -> None:
-    """Refuse to start a second copy where it would push the first one out.
-
-    :raises ReleaseError: there is too little memory or disk.
-    """
-    with open(meminfo, encoding="ascii") as stream:
-        available = next(int(line.split()[1]) * 1024 for line in stream if line.startswith("MemAvailable:"))
-    if available < memory:
-        raise ReleaseError(
-            f"two releases do not fit beside each other: a second one may take {memory >> 20} MiB (`memory`), "
-            f"and {available >> 20} MiB are available. Free memory, lower `memory`, or take a larger host"
-        )
-    folder = engine.get("/info")["DockerRootDir"]
-    disk = os.statvfs(folder)
-    free = disk.f_bavail * disk.f_frsize
-    if free < DISK_RESERVE:
-        raise ReleaseError(
-            f"{folder} has {free >> 20} MiB free, and {DISK_RESERVE >> 20} MiB are needed: make room there"
-        )
-
-
-def _check_port(port: int) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise ReleaseError(
-                f"127.0.0.1:{port} is taken by something else (`ss -ltnp` names it): free it, or choose other `slots`"
-            ) from error
 
 
 def _check_user(user: str, release: Release) -> None:
@@ -203,9 +166,3 @@ def _check_user(user: str, release: Release) -> None:
             f"{release.image} runs as '{user}', and only a number tells whom to give the secrets to: "
             "write USER as a number in its Dockerfile, or set `user` for the app"
         )
-
-
-def _hand_over(folder: str, uid: int) -> None:
-    """Give the secrets to the user that the container runs as. The folder above stays closed to it on the host."""
-    for path in [folder, *(entry.path for entry in os.scandir(folder))]:
-        os.chown(path, uid, -1)

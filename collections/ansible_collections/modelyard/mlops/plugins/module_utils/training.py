@@ -156,7 +156,7 @@ class Run:
         self.container = f"modelyard-training-{ledger.name}-{inputs.key[:12]}"
         self.log = os.path.join(self._folder, "run.log")
 
-    def start(self, image_id: str, tracking_uri: str, data: str, user: str, limits: Limits) -> Record:
+    def start(self, image_id: str, tracking_uri: str, commit: str, data: str, user: str, limits: Limits) -> Record:
         """Start the container, in place of what is left of a former one."""
         self._containers.remove(self.container)
         # Anybody may write to the result folder, since only the image knows its user's number; nobody else reaches it.
@@ -173,6 +173,8 @@ class Run:
                 **self._inputs.env,
                 "MLFLOW_TRACKING_URI": tracking_uri,
                 "RESULT_FILE": _RESULT_IN_CONTAINER,
+                "IMAGE_KEY": self._inputs.image,
+                **({"GIT_COMMIT": commit} if commit else {}),
                 **({"DATA_DIR": _DATA_IN_CONTAINER} if data else {}),
             },
             mounts={"/result": result, **({_DATA_IN_CONTAINER: data} if data else {})},

@@ -10,10 +10,12 @@ module: app_reconcile
 short_description: Remove the apps from a host that code no longer names
 version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
+extends_documentation_fragment:
+  - modelyard.mlops.app.record
 description:
   - Takes each app that M(modelyard.mlops.app_release) once deployed and that O(apps) does not name out of the ingress,
-    drains and stops it, and removes its containers, releases, secrets and
-    figures. Its history stays.
+    drains and stops it in the way in which it was deployed, and removes its containers, releases, secrets and figures.
+    Its history stays.
   - Containers without the label C(modelyard.app) are none of its business.
 attributes:
   check_mode:
@@ -32,22 +34,6 @@ options:
     description: Whether an empty list may remove all apps of a host that has some.
     type: bool
     default: false
-  grace:
-    description: Seconds that a stopping container has to finish.
-    type: int
-    default: 30
-  drain:
-    description: Seconds that requests have to end before a container is told to stop.
-    type: int
-    default: 30
-  by:
-    description: Who removes them, for the record.
-    type: str
-    default: ""
-  commit:
-    description: From which commit, for the record.
-    type: str
-    default: ""
 """
 
 EXAMPLES = r"""
@@ -71,12 +57,18 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.modelyard.mlops.plugins.module_utils.engine import Engine, EngineError, EngineUnreachable
 from ansible_collections.modelyard.mlops.plugins.module_utils.haproxy import HaproxyError, Router, Runtime, SlotMap
-from ansible_collections.modelyard.mlops.plugins.module_utils.ledger import AppStore, Lock, LockError, known_apps
+from ansible_collections.modelyard.mlops.plugins.module_utils.ledger import AppStore, known_apps
 from ansible_collections.modelyard.mlops.plugins.module_utils.release import ReleaseError
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_figures import withdraw_figures
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_flow import Delivery
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_gate import ask
+from ansible_collections.modelyard.mlops.plugins.module_utils.release_lock import Lock, LockError
+from ansible_collections.modelyard.mlops.plugins.module_utils.release_options import record_options
+from ansible_collections.modelyard.mlops.plugins.module_utils.release_secrets import MemorySecrets
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_slots import APP_LABEL, Slots
+
+# Seconds after which a removal seems to hang.
+LONGEST = 300.0
 
 
 def apps_on_host(engine: Engine, router: Router, check_mode: bool) -> set[str]:
@@ -98,10 +90,7 @@ def main() -> None:
         argument_spec={
             "apps": {"type": "list", "elements": "str", "required": True},
             "allow_empty": {"type": "bool", "default": False},
-            "grace": {"type": "int", "default": 30},
-            "drain": {"type": "int", "default": 30},
-            "by": {"type": "str", "default": ""},
-            "commit": {"type": "str", "default": ""},
+            **record_options(),
         },
         supports_check_mode=True,
     )
@@ -117,10 +106,10 @@ def main() -> None:
         for name in [] if module.check_mode else removed:
             store = AppStore(name)
             lock = Lock(store)
-            lock.acquire(options["by"] or "somebody", options["drain"] + 2 * options["grace"] + 60)
+            lock.acquire(options["by"] or "somebody", LONGEST, options["break_lock"])
             try:
-                delivery = Delivery(store, Slots(engine, name), router, ask, time, lock.check)
-                delivery.remove(options["by"], options["commit"], options["grace"], options["drain"])
+                slots = Slots(engine, name, MemorySecrets(name, store.secrets_folder))
+                Delivery(store, slots, router, ask, time, lock.check).remove(options["by"], options["commit"])
             finally:
                 lock.release()
         # Also of an app that never served: its last figure would say for ever that its deployment failed.

@@ -52,6 +52,10 @@ apps:
       description: Releases that were rolled back and do not return by themselves.
       type: list
       elements: int
+    releases:
+      description: The kept releases that have served, the one that served last first; without their configuration.
+      type: list
+      elements: dict
     history:
       description: The last deployments, the latest first.
       type: list
@@ -59,11 +63,9 @@ apps:
     unfinished:
       description: The deployment that is under way, or died.
       type: dict
-lines:
-  description: The same as lines to read.
-  returned: success
-  type: list
-  elements: str
+    deploying:
+      description: Who deploys at this moment, and since when; empty if nobody does.
+      type: str
 """
 
 import dataclasses
@@ -71,8 +73,9 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.modelyard.mlops.plugins.module_utils.ledger import AppStore, Attempt, known_apps
-from ansible_collections.modelyard.mlops.plugins.module_utils.release import Release, ReleaseError
+from ansible_collections.modelyard.mlops.plugins.module_utils.ledger import AppStore, known_apps
+from ansible_collections.modelyard.mlops.plugins.module_utils.release import ReleaseError
+from ansible_collections.modelyard.mlops.plugins.module_utils.release_lock import Lock
 
 
 def read(store: AppStore, limit: int) -> dict[str, t.Any]:
@@ -86,39 +89,28 @@ def read(store: AppStore, limit: int) -> dict[str, t.Any]:
         "name": store.name,
         "active": active,
         "held": ledger.held,
+        "releases": _kept(store, ledger.served()),
         "history": [dataclasses.asdict(attempt) for attempt in reversed(ledger.history[-limit:])],
         "unfinished": dataclasses.asdict(journal) if journal else None,
+        "deploying": str(Lock(store).holder() or ""),
     }
 
 
-def tell(app: dict[str, t.Any]) -> list[str]:
-    """The same for people."""
-    lines = [f"{app['name']}: {_tell_active(app['active']) if app['active'] else 'nothing serves'}"]
-    if app["held"]:
-        lines.append(f"  rolled back, not deployed again by itself: {', '.join(map(str, app['held']))}")
-    if app["unfinished"]:
-        journal = app["unfinished"]
-        lines.append(
-            f"  the {journal['action']} of release {journal['release']} is at the step {journal['step']}, or died"
-        )
-    return [*lines, *(_tell_attempt(Attempt(**attempt)) for attempt in app["history"])]
-
-
-def _tell_active(active: dict[str, t.Any]) -> str:
-    release = Release.from_json(active)
-    model = f", model {release.model['name']} {release.model['version']}" if release.model else ""
-    place = f"serves from the {active['slot']} slot since {active['since']}"
-    return f"release {release.number} ({release.image}{model}) {place}, {_author(release.by, release.commit)}"
-
-
-def _tell_attempt(attempt: Attempt) -> str:
-    author = _author(attempt.by, attempt.commit)
-    reason = f": {attempt.reason.splitlines()[0]}" if attempt.reason else ""
-    return f"  {attempt.started}  {attempt.action} of release {attempt.release} {attempt.outcome}, {author}{reason}"
-
-
-def _author(by: str, commit: str) -> str:
-    return f"by {by or 'somebody'}" + (f" from commit {commit}" if commit else "")
+def _kept(store: AppStore, numbers: t.Sequence[int]) -> list[dict[str, t.Any]]:
+    """Those of the releases that are kept, as far as it matters for telling them apart."""
+    known = set(store.numbers())
+    releases = [store.release(number) for number in numbers if number in known]
+    return [
+        {
+            "number": release.number,
+            "image": release.image,
+            "image_key": release.image_key,
+            "model": {key: value for key, value in release.model.items() if key != "path"},
+            "commit": release.commit,
+            "created": release.created,
+        }
+        for release in releases
+    ]
 
 
 def main() -> None:
@@ -133,7 +125,7 @@ def main() -> None:
         apps = [read(AppStore(name), module.params["limit"]) for name in names]
     except (ReleaseError, OSError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=False, apps=apps, lines=[line for app in apps for line in tell(app)])
+    module.exit_json(changed=False, apps=apps)
 
 
 if __name__ == "__main__":

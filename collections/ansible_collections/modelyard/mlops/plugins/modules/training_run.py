@@ -20,9 +20,9 @@ description:
   - The container has no capabilities, sees its root file system and its data read-only, has C(/tmp) in memory and uses
     the host's network, so that it reaches services on the loopback address.
   - Contract. The image runs as a user other than root, with the command line O(args) and O(parameters). It finds
-    C(MLFLOW_TRACKING_URI), C(RESULT_FILE) and, with O(data), C(DATA_DIR) in its environment. It writes JSON with
-    C(run_id), C(model_name), C(model_version), C(promoted) and C(metrics) to C($RESULT_FILE), and ends with exit code
-    0 only after that.
+    C(MLFLOW_TRACKING_URI), C(RESULT_FILE), C(IMAGE_KEY) and, with O(data) and O(commit), C(DATA_DIR) and
+    C(GIT_COMMIT) in its environment. It writes JSON with C(run_id), C(model_name), C(model_version), C(promoted) and
+    C(metrics) to C($RESULT_FILE), and ends with exit code 0 only after that.
 attributes:
   check_mode:
     support: full
@@ -64,6 +64,10 @@ options:
   data:
     description: A folder of the host with the training data. All of its content is read to tell whether it changed.
     type: path
+  commit:
+    description: The commit that is delivered, for the record. Not part of what identifies a run.
+    type: str
+    default: ""
   tracking_uri:
     description: The MLflow server. Not part of what identifies a run.
     type: str
@@ -194,6 +198,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "parameters": {"type": "dict", "default": {}},
     "env": {"type": "dict", "default": {}},
     "data": {"type": "path"},
+    "commit": {"type": "str", "default": ""},
     "tracking_uri": {"type": "str", "required": True},
     "force": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 3600},
@@ -258,6 +263,7 @@ class Task:
                 run.start(
                     image.id,
                     self._params["tracking_uri"],
+                    self._params["commit"],
                     self._params["data"] or "",
                     self._params["user"],
                     self._limits,

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def exported() -> set[str]:
 
 
 def figures() -> set[str]:
-    """What deliveries, trainings and transfers leave for node_exporter."""
+    """What deliveries, trainings, transfers and the ingress leave for node_exporter."""
     moment = "2026-01-31T10:00:00.000Z"
     attempt = Attempt("deploy", 1, moment, moment, "", "", "served")
     release = Release(1, "", "", {}, {}, {}, {}, "", "", moment)
@@ -60,6 +61,7 @@ def figures() -> set[str]:
         of_app("app", Ledger(Active(1, "blue", moment), [], [attempt]), release),
         of_training("training", record, record),
         of_image("image", {"bytes_sent": 0, "bytes_skipped": 0}, 0.0),
+        runpy.run_path(str(COLLECTION / "roles/ingress/files/certificates.py"))["figures"]({}),
     )
     return {name for text in texts for name in re.findall(r"^# TYPE (\S+)", text, flags=re.MULTILINE)}
 

@@ -12,8 +12,8 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 BEHAVIOUR = os.environ.get("BEHAVIOUR", "")
-# Enough for the gate, and then no more.
-GOOD_ANSWERS = 3
+# Enough for the gate and the warm-up, and then no more.
+GOOD_ANSWERS = 5
 
 answers = 0
 
@@ -27,7 +27,7 @@ class App(BaseHTTPRequestHandler):
         """Answer with the release, after a moment of work."""
         global answers
         answers += 1
-        time.sleep(0.02)
+        time.sleep(1.5 if BEHAVIOUR == "slow" else 0.02)
         failing = BEHAVIOUR == "fails later" and answers > GOOD_ANSWERS
         self._send(500 if failing else 200, {"version": os.environ["VERSION"], "release": os.environ["RELEASE"]})
 
@@ -51,6 +51,10 @@ class App(BaseHTTPRequestHandler):
 if BEHAVIOUR == "broken":
     print("the model is corrupt", file=sys.stderr)
     sys.exit(3)
+
+# Its model is loaded when somebody says so.
+while BEHAVIOUR == "waits" and not os.path.exists("/tmp/go"):
+    time.sleep(0.1)
 
 if BEHAVIOUR == "hungry":
     hoard = [bytearray(8 << 20) for _number in range(64)]

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ansible_collections.modelyard.mlops.plugins.module_utils.haproxy import INTERNAL_PORT, Load, Route
+from ansible_collections.modelyard.mlops.plugins.module_utils.haproxy import INTERNAL_PORT, Load
 from ansible_collections.modelyard.mlops.plugins.module_utils.ledger import AppStore
 from ansible_collections.modelyard.mlops.plugins.module_utils.release import SLOTS, Release
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_flow import Delivery
@@ -18,8 +19,16 @@ PORTS = [18081, 18082]
 
 DELIVERY = {
     "gate": {"path": "/ready", "status": 200, "contains": "", "in_a_row": 2, "budget": 10, "timeout": 1},
-    "warm_up": {"requests": 1, "path": "/warm", "method": "GET", "body": "", "status": 200},
-    "watch": {"seconds": 1.0, "max_error_percent": 5.0},
+    "warm_up": {"requests": 1, "path": "/warm", "method": "GET", "body": "", "status": 200, "contains": ""},
+    "watch": {
+        "seconds": 1.5,
+        "min_requests": 20,
+        "error_margin_percent": 5.0,
+        "latency_ratio": 2.0,
+        "latency_margin_ms": 100.0,
+    },
+    "strategy": "blue_green",
+    "keep_previous_running": False,
     "drain": 5,
     "keep": 2,
 }
@@ -31,7 +40,7 @@ class Killed(BaseException):
 
 def release(number: int, **changes: object) -> Release:
     """A release that differs from every other one in its image."""
-    config = {"port": 8080, "slots": PORTS, "env": {}, "memory": 1, "pids": 1, "user": "", "grace": 5}
+    config = {"port": 8080, "slots": PORTS, "env": {}, "memory": 1, "pids": 1, "user": "", "grace": 5, "cpus": 0.0}
     plain = Release(number, f"app:{number}", f"sha256:{number:064}", {}, config, {}, DELIVERY, "me", "abc", "today")
     return replace(plain, **changes)  # type: ignore[arg-type]
 
@@ -56,13 +65,26 @@ class FakeSlots:
         self.states: dict[str, State] = {}
         self.kept: set[str] = set()
         self.broken: set[int] = set()
+        self.started: list[tuple[int, str]] = []
+        self.secrets: set[int] = set()
+        self.on_start: Callable[[], object] = lambda: None
+        self.seen: list[object] = []
 
     def state(self, slot: str) -> State:
         return self.states.get(slot, State())
 
-    def start(self, release: Release, slot: str, _secrets: str) -> None:
+    def start(self, release: Release, slot: str) -> None:
+        self.seen.append(self.on_start())
+        self.started.append((release.number, slot))
+        self.secrets.add(release.number)
         healthy = release.number not in self.broken
         self.states[slot] = State(release.number, running=healthy, exit_code=0 if healthy else 3)
+
+    def start_again(self, release: Release, slot: str) -> None:
+        self.start(release, slot)
+
+    def forget_secrets(self, serving: int) -> None:
+        self.secrets &= {serving, *(state.release for state in self.states.values() if state.running)}
 
     def keep(self, slot: str, running: bool) -> None:
         (self.kept.add if running else self.kept.discard)(slot)
@@ -89,8 +111,8 @@ class FakeRouter:
         self.errors = 0
         self.sessions = 0
 
-    def route(self, _app: str) -> Route:
-        return Route(self.file, self.running)
+    def is_pointed(self, _app: str, slot: str) -> bool:
+        return self.file == self.running == slot
 
     def file_slot(self, _app: str) -> str | None:
         return self.file
@@ -100,6 +122,9 @@ class FakeRouter:
 
     def point(self, _app: str, slot: str | None) -> None:
         self.file = self.running = slot
+
+    def address(self, _app: str, slot: str) -> str:
+        return f"127.0.0.1:{PORTS[SLOTS.index(slot)]}"
 
     def load(self, _app: str, _slot: str) -> Load:
         return Load(requests=self.errors, errors=self.errors, sessions=self.sessions)
@@ -114,24 +139,29 @@ class Host:
         self.router = FakeRouter()
         self.clock = FakeClock()
         self.fails_later: set[int] = set()
+        self.slow: set[int] = set()
+        self.wrong_paths: set[str] = set()
+        self.told: list[str] = []
         self.kill_at = ""
 
     def delivery(self) -> Delivery:
         """A run."""
-        return Delivery(self.store, self.slots, self.router, self.ask, self.clock, self._maybe_die, lambda _port: 0)  # type: ignore[arg-type]
+        parts = (self.store, self.slots, self.router, self.ask, self.clock, self._maybe_die, self.told.append)
+        return Delivery(*parts, connections=lambda _port: 0)  # type: ignore[arg-type]
 
-    def deliver(self, wanted: Release, action: str = "deploy") -> None:
+    def deliver(self, wanted: Release, action: str = "deploy", delivery: str = "") -> None:
         """Bring a new release into service."""
         if wanted.number not in self.store.numbers():
             self.store.add(wanted, {})
-        self.delivery().deliver(wanted, action, "me", "abc")
+        self.delivery().deliver(wanted, action, "me", "abc", delivery)
 
     def ask(self, port: int, question: Question, _timeout: float) -> str | None:
         """Answer for the container behind a port, or behind the ingress."""
         slot = self.router.running if port == INTERNAL_PORT else SLOTS[PORTS.index(port)]
         state = self.slots.state(slot or "")
-        if not state.running:
+        if not state.running or question.path in self.wrong_paths:
             return f"{question} was not answered"
+        self.clock.sleep(0.5 if state.release in self.slow else 0.01)
         if port == INTERNAL_PORT and state.release in self.fails_later:
             return f"{question} answered 500"
         return None

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,17 @@ def test_figures_of_an_app_that_is_not_named_go(
         app_reconcile.main()
     assert end.value.code == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == left
+
+
+@pytest.mark.parametrize(("allowed", "code"), [(False, 1), (True, 0)])
+def test_empty_list_removes_all_only_when_that_is_meant(
+    allowed: bool, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(app_reconcile, "known_apps", list)
+    monkeypatch.setattr(app_reconcile, "apps_on_host", lambda *_: {"demo"})
+    arguments = {"apps": [], "allow_empty": allowed, "_ansible_check_mode": True}
+    with patch_module_args(arguments), pytest.raises(SystemExit) as end:
+        app_reconcile.main()
+    assert end.value.code == code
+    said = json.loads(capsys.readouterr().out)
+    assert said["removed"] == ["demo"] if allowed else "demo would go" in said["msg"]

@@ -65,6 +65,7 @@ def test_point_changes_file_and_process(slot_map: SlotMap) -> None:
     for slot in ("blue", "green"):
         router.point("demo", slot)
         assert router.route("demo") == Route(slot, slot)
+        assert router.is_pointed("demo", slot)
     assert slot_map.read() == {"demo": "green", "other": "green"}
     router.point("demo", None)
     assert router.route("demo") == Route(None, None)

@@ -17,10 +17,9 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.ledger import (
     AppStore,
     Attempt,
     Ledger,
-    Lock,
-    LockError,
 )
 from ansible_collections.modelyard.mlops.plugins.module_utils.release import ReleaseError, seal
+from ansible_collections.modelyard.mlops.plugins.module_utils.release_lock import Lock, LockError
 
 from .fakes import Host, release
 

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The configuration changes under load, and other people's is respected. Last, as it moves apps about."""
+
+from __future__ import annotations
+
+import pytest
+from testinfra.host import Host
+
+from .client import Client, basic
+from .play import converge, executed, refused
+from .traffic import Traffic
+
+CONFIGURATION = "/etc/haproxy/haproxy.cfg"
+RELOADS = 20
+
+pytestmark = pytest.mark.usefixtures("serving")
+
+
+def iris(*slots: int) -> dict[str, object]:
+    return {"name": "iris", "slots": list(slots)}
+
+
+def pem(host: Host) -> str:
+    with host.sudo():
+        return str(host.check_output("cat /etc/haproxy/self-signed.pem"))
+
+
+def test_changes_lose_no_request(host: Host, client: Client) -> None:
+    tunnel = client.tunnel("/predict")
+    with Traffic(client.address) as plain, Traffic(client.address, tls=True) as encrypted:
+        # Other slots for what serves, an app less, a certificate more.
+        converge(apps=[iris(18091, 18092)], certificates={"wine.example.org": pem(host)})
+        assert client.get("/predict").json["port"] == 18081, "what serves stays where it is"
+        assert client.get("/wine/x", Host="wine.example.org").json["port"] == 18081, "an app less"
+        with host.sudo():
+            assert "18092" in host.check_output(f"cat {CONFIGURATION}")
+            host.check_output(f"for i in $(seq {RELOADS}); do systemctl reload haproxy; sleep 0.2; done")
+        converge()
+    assert not plain.lost + encrypted.lost
+    assert plain.answers > 500
+    assert encrypted.answers > 500
+    tunnel.sendall(b"still here")
+    assert tunnel.recv(99) == b"still here"
+
+
+def test_foreign_configuration_is_refused_or_put_aside(host: Host, client: Client) -> None:
+    with host.sudo():
+        host.check_output(f"sed -i '1i # by hand' {CONFIGURATION}")
+        host.check_output(
+            "printf 'defaults theirs\\n mode http\\n timeout client 5s\\nfrontend theirs\\n bind 127.0.0.1:8500\\n"
+            " http-request return status 200 content-type text/plain string theirs\\n' >/etc/haproxy/conf.d/theirs.cfg"
+        )
+        before = host.check_output(f"sha256sum {CONFIGURATION}")
+        assert "/etc/haproxy/haproxy.cfg was not written by this role" in refused()
+        assert host.check_output(f"sha256sum {CONFIGURATION}") == before
+        output = converge(take_over=True)
+        assert host.check_output(f"head -1 {CONFIGURATION}.before-modelyard") == "# by hand"
+    fetch = "python3 -c 'import urllib.request as u; print(u.urlopen(\"http://127.0.0.1:8500\").read().decode())'"
+    assert host.check_output(fetch) == "theirs"
+    assert client.get("/grafana", tls=True, Authorization=basic("admin", "a long molecule password")).status == 200
+    assert executed(output) <= 12 + len(["include_role", "the copy that is put aside"])
