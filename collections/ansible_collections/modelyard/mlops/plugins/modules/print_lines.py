@@ -34,4 +34,4 @@ EXAMPLES = r"""
     lines: "{{ {inventory_hostname: status} | modelyard.mlops.release_table }}"
 """
 
-RETURN = r""" # """
+RETURN = r"""{}"""
