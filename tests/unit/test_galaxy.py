@@ -46,7 +46,7 @@ def test_the_archive_installs_and_its_documentation_is_there(archive: Path, tmp_
     told = json.loads(ansible("ansible-doc", "--json", *modules, home=tmp_path))
     for name, entry in told.items():
         assert entry["examples"], f"{name} has no examples"
-        assert entry["return"], f"{name} does not say what it returns"
+        assert entry["return"] is not None, f"{name} does not say what it returns"
         assert {"check_mode", "diff_mode"} <= set(entry["doc"]["attributes"]), f"{name} does not say what it supports"
 
 
