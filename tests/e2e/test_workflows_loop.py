@@ -22,7 +22,7 @@ BROKEN = {
         "images/iris/src/iris_model/serving/app.py", '@app.get("/ready")', '@app.get("/never-ready")', "/ready",
     ),
     "terraform": ("terraform/environments/rehearsal/main.tf", "[var.network_cidr]", '["0.0.0.0/0"]', "0.0.0.0/0"),
-    "playbook": ("playbooks/group_vars/all.yml", "modelyard_apps:\n", "modelyard_apps: [\n", "all.yml"),
+    "playbook": ("playbooks/inventory/common.yml", "modelyard_apps:\n", "modelyard_apps: [\n", "common.yml"),
     "rule": (f"{ROLES}/prometheus/files/rules/modelyard-hosts.yml", "expr: ", "expr: )(", "modelyard-hosts.yml"),
     "dashboard": (f"{ROLES}/grafana/files/dashboards/modelyard-hosts.json", "{", "[", "modelyard-hosts.json"),
 }  # fmt: skip
