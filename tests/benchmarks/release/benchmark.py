@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures deployments, their repetition and the ways back, on the host of app_deploy's molecule scenario.
 
-python tests/benchmarks/release/run.py        in about four minutes
+python tests/benchmarks/release/benchmark.py        in about four minutes
 
 Writes results.json beside this file, and prints it as a table. Each figure is the median of ROUNDS.
 """
