@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rehearsal import bodies, cloud
 
-from . import bucket, engine, galaxy, images, preflight, reports, site, summary
+from . import bucket, engine, galaxy, images, preflight, reports, site, sources, summary
 from . import credentials as keys
 from . import drift as drift_of
 from . import secrets as passwords
@@ -47,6 +47,7 @@ def up(run: Run, yard: Yard, arguments: list[str]) -> None:
 @verb
 def deliver(run: Run, yard: Yard, arguments: list[str]) -> None:
     """Make the yard's hosts what the commit says."""
+    sources.check(yard.root)
     if yard.rehearsed:
         passwords.ensure(yard.secrets)
     terraform(run, yard, [])
