@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import re
@@ -25,7 +26,8 @@ import yaml
 
 from delivery.yard import ROOT
 
-NAME = "e2e"
+# Each clone on a machine tests in a yard of its own, at the same time if need be.
+NAME = f"e2e-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]}"
 FLOWER = {"features": [[5.1, 3.5, 1.4, 0.2]]}
 
 

@@ -33,7 +33,7 @@ def test_ctrl_c_in_the_middle_is_told_and_the_next_up_finishes_the_job(yard: E2E
 def test_a_second_up_in_the_same_clone_is_told_who_is_at_work(yard: E2EYard) -> None:
     with Yard.named("rehearsal", yard.name).locked("up"):
         output = yard.make("up", expect=2)
-    assert "e2e is busy: make up, process" in output
+    assert f"{yard.name} is busy: make up, process" in output
 
 
 def test_the_summary_says_what_a_person_needs(yard: E2EYard) -> None:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,20 +16,39 @@ from stand_ins.github import GitHub, serve
 if TYPE_CHECKING:
     from conftest import E2EYard, Requests
 
-PAGE = "images/iris/src/iris_model/serving/page.html"
+SERVING = "images/iris/src/iris_model/serving"
+PAGE = f"{SERVING}/page.html"
 ROLES = "collections/ansible_collections/modelyard/mlops/roles"
-# What is broken: the file, the text that is replaced, by what, and what the reason for the failure must name.
+VARIABLES = "playbooks/inventory/common.yml"
+RULES = f"{ROLES}/prometheus/files/rules/modelyard-hosts.yml"
+DASHBOARD = f"{ROLES}/grafana/files/dashboards/modelyard-hosts.json"
+PATIENCE = 600.0
+
+
+@dataclass(frozen=True)
+class Breakage:
+    """A commit that is broken: in each file the first `old` becomes `new`; `reasons` is what people must be told."""
+
+    edits: dict[str, tuple[str, str]]
+    reasons: tuple[str, ...]
+
+
 BROKEN = {
-    "health": (
-        "images/iris/src/iris_model/serving/app.py", '@app.get("/ready")', '@app.get("/never-ready")', "/ready",
+    "playbook and dashboard": Breakage(
+        {"playbooks/site.yml": ("hosts: all", "hosts: [all"), DASHBOARD: ("{", "[")}, ("playbooks/site.yml", DASHBOARD)
     ),
-    "terraform": ("terraform/environments/rehearsal/main.tf", "[var.network_cidr]", '["0.0.0.0/0"]', "0.0.0.0/0"),
-    "playbook": ("playbooks/inventory/common.yml", "modelyard_apps:\n", "modelyard_apps: [\n", "common.yml"),
-    "rule": (f"{ROLES}/prometheus/files/rules/modelyard-hosts.yml", "expr: ", "expr: )(", "modelyard-hosts.yml"),
-    "dashboard": (f"{ROLES}/grafana/files/dashboards/modelyard-hosts.json", "{", "[", "modelyard-hosts.json"),
-}  # fmt: skip
-# A delivery that changes the code alone, in seconds; the figure is reported, a slow machine fails nothing.
-PHASES = re.compile(r"Seconds: +(.*)")
+    "terraform": Breakage(
+        {"terraform/environments/rehearsal/main.tf": ("[var.network_cidr]", '["0.0.0.0/0"]')}, ("never 0.0.0.0/0",)
+    ),
+    "health": Breakage(
+        {
+            f"{SERVING}/app.py": ('@app.get("/ready")', '@app.get("/never-ready")'),
+            VARIABLES: ("memory: 512m", "memory: 512m\n    gate: {budget: 10}"),
+        },
+        ("/ready",),
+    ),
+    "rule": Breakage({RULES: ("expr: ", "expr: )(")}, ("modelyard-hosts.yml", "could not parse expression")),
+}
 
 
 @pytest.fixture(scope="module")
@@ -41,53 +62,59 @@ def forge(yard: E2EYard, github: GitHub, tmp_path_factory: pytest.TempPathFactor
     return Forge(yard.root, tmp_path_factory.mktemp("forge"), github, yard.name)
 
 
-def test_a_push_serves_and_a_revert_brings_the_behaviour_back(yard: E2EYard, forge: Forge, requests: Requests) -> None:
-    model = yard.http("/version").json["model_version"]
-    forge.commit("Greet", PAGE, "</html>", "<!-- greetings -->\n</html>")
+def test_two_pushes_are_served_in_order_and_a_revert_takes_both_back(
+    yard: E2EYard, forge: Forge, requests: Requests
+) -> None:
+    page, model = yard.http("/").body, yard.http("/version").json["model_version"]
+    another = "2" if model == "1" else "1"
     with requests:
-        pushed = forge.delivered()
-        assert pushed.exit_code == 0, pushed.output[-6000:]
-        assert "greetings" in yard.http("/").body
-        forge.revert()
+        forge.edit(PAGE, "</html>", "<!-- one -->\n</html>")
+        forge.commit("Say one")
+        pushed, first = time.monotonic(), forge.push()
+        forge.edit(PAGE, "<!-- one -->", "<!-- two -->")
+        forge.edit(VARIABLES, "alias: champion", f'version: "{another}"')
+        forge.commit("Say two, with another model")
+        second = forge.push()
+        took = until_page_holds(yard, "<!-- one -->") - pushed
+        assert first.result().exit_code == 0, first.result().output[-6000:]
+        until_page_holds(yard, "<!-- two -->")
+        assert second.result().exit_code == 0, second.result().output[-6000:]
+        assert yard.http("/version").json["model_version"] == another
+        forge.revert(2)
         reverted = forge.delivered()
         assert reverted.exit_code == 0, reverted.output[-6000:]
-    assert "greetings" not in yard.http("/").body
+    assert yard.http("/").body == page
     assert yard.http("/version").json["model_version"] == model
     assert requests.failures == []
-    for job in (pushed, reverted):
-        found = PHASES.search(job.summary)
-        assert found
-        print(f"push to served, seconds: {found[1]}")
+    phases = re.search(r"Seconds: +(.*)", first.result().summary)
+    assert phases
+    print(f"push to first new answer: {took:.0f} s, of which {phases[1]}")
 
 
 @pytest.mark.parametrize("what", BROKEN)
 def test_what_is_broken_stays_out_and_says_why(
     yard: E2EYard, forge: Forge, github: GitHub, requests: Requests, what: str
 ) -> None:
-    path, old, new, reason = BROKEN[what]
     before = yard.http("/version").json
-    text = (forge.work / path).read_text()
-    position = text.index(old)
-    (forge.work / path).write_text(text[:position] + new + text[position + len(old) :])
-    forge.commit_all(f"Break the {what}")
+    for path, (old, new) in BROKEN[what].edits.items():
+        forge.edit(path, old, new)
+    forge.commit(f"Break the {what}")
     with requests:
         job = forge.delivered()
     forge.revert()
     assert job.exit_code != 0
     assert job.results["Say what serves instead"] == "success", "something is left locked"
     (issue,) = github.open_issues()
-    assert reason in issue["body"]
+    for reason in BROKEN[what].reasons:
+        assert reason in issue["body"]
     assert yard.http("/version").json == before
     assert requests.failures == []
 
 
-def test_of_two_pushes_the_last_one_serves_in_the_end(yard: E2EYard, forge: Forge, github: GitHub) -> None:
-    forge.commit("Say one", PAGE, "</html>", "<!-- one -->\n</html>")
-    first = forge.push()
-    forge.commit("Say two", PAGE, "<!-- one -->", "<!-- two -->")
-    second = forge.push()
-    assert first.result().exit_code == 0, first.result().output[-6000:]
-    assert second.result().exit_code == 0, second.result().output[-6000:]
-    assert "<!-- two -->" in yard.http("/").body
-    # A delivery that went well closes what a failed one has opened.
-    assert github.open_issues() == []
+def until_page_holds(yard: E2EYard, text: str) -> float:
+    """Wait until the app's page holds a text; return when it first did, by the monotonic clock."""
+    deadline = time.monotonic() + PATIENCE
+    while text not in yard.http("/").body:
+        assert time.monotonic() < deadline, f"the page never held {text}"
+        time.sleep(0.2)
+    return time.monotonic()

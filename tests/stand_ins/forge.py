@@ -38,21 +38,20 @@ class Forge:
         for name, value in (("user.name", "A Person"), ("user.email", "person@example.com")):
             _git(self.work, "config", name, value)
 
-    def commit(self, message: str, path: str, old: str, new: str) -> None:
-        """Replace a text in a file of the working clone, and commit that."""
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Replace a text in a file of the working clone, where it comes first."""
         file = self.work / path
         text = file.read_text()
-        assert text.count(old) == 1, f"{path} holds {old!r} {text.count(old)} times"
-        file.write_text(text.replace(old, new))
-        self.commit_all(message)
+        assert old in text, f"{path} does not hold {old!r}"
+        file.write_text(text.replace(old, new, 1))
 
-    def commit_all(self, message: str) -> None:
+    def commit(self, message: str) -> None:
         """Commit what the person has changed in the working clone."""
         _git(self.work, "commit", "--quiet", "--all", "--message", message)
 
-    def revert(self) -> None:
-        """Take the last commit back, as a person does."""
-        _git(self.work, "revert", "--no-edit", "HEAD")
+    def revert(self, count: int = 1) -> None:
+        """Take the last commits back, as a person does."""
+        _git(self.work, "revert", "--no-edit", f"HEAD~{count}..HEAD")
 
     def push(self) -> Future[act.Job]:
         """Push main. The job starts when those before it have ended, as a concurrency group makes it."""
