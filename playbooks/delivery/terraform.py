@@ -22,6 +22,8 @@ from .run import Run
 from .yard import Yard
 
 _LOCK_FILE = ".terraform.lock.hcl"
+# All else needs one of these, but for the disks with the hosts' data, which Terraform refuses to destroy.
+_BELOW_ALL = ("module.yard.module.network.aws_vpc.this", "module.yard.aws_key_pair.first_login")
 
 
 def deliver(
@@ -71,7 +73,10 @@ def _environment(run: Run, yard: Yard, environment: Mapping[str, str], variables
 
 
 def destroy(run: Run, yard: Yard, environment: Mapping[str, str], variables: Mapping[str, Any]) -> None:
-    """Remove from the cloud what `deliver` made; the state bucket stays, as the memory of it."""
+    """Remove from the cloud what `deliver` made.
+
+    The disks with the hosts' data stay, for the next `deliver` to attach, and the state bucket, as the memory of them.
+    """
     root = _root(run, yard, environment, yard.terraform, variables)
     s3 = bucket.client("s3", root.environment)
     # Without a bucket nothing was ever made.
@@ -79,7 +84,7 @@ def destroy(run: Run, yard: Yard, environment: Mapping[str, str], variables: Map
         return
     if yard.rehearsed:
         bucket.drop_dead_lock(s3, root.bucket, root.source.name)
-    root.destroy()
+    root.destroy(*_BELOW_ALL)
 
 
 def bootstrap(run: Run, yard: Yard, environment: Mapping[str, str], repository: str | None = None) -> bool:
@@ -178,10 +183,11 @@ class Root:
         """Remove the kept plan: it holds the variables' values."""
         self._plan.unlink(missing_ok=True)
 
-    def destroy(self) -> None:
-        """Remove from the cloud everything that the module's state knows."""
+    def destroy(self, *targets: str) -> None:
+        """Remove from the cloud the resources at these addresses, and all that needs them."""
         self.init()
-        self.call("destroy", *self._usual, "-auto-approve", self._variables_file())
+        only = [f"-target={target}" for target in targets]
+        self.call("destroy", *self._usual, *only, "-auto-approve", self._variables_file())
 
     def outputs(self) -> dict[str, Any]:
         """Return the outputs of the last apply, by name."""

@@ -75,7 +75,10 @@ run "yard_counts_hosts" {
   }
 }
 
+# Planned only: what must not be destroyed could not be taken away after the test.
 run "host_is_hardened_and_says_what_it_is_for" {
+  command = plan
+
   module {
     source = "../../../terraform/modules/host"
   }
@@ -85,7 +88,9 @@ run "host_is_hardened_and_says_what_it_is_for" {
     environment       = "test"
     groups            = ["tracking", "app"]
     ami_id            = "ami-0123456789abcdef0"
+    data_disk_gib     = 30
     subnet_id         = "subnet-1"
+    availability_zone = "eu-central-1a"
     security_group_id = "sg-1"
     key_name          = "test"
   }
@@ -98,6 +103,11 @@ run "host_is_hardened_and_says_what_it_is_for" {
   assert {
     condition     = aws_instance.this.root_block_device[0].encrypted && aws_instance.this.root_block_device[0].volume_type == "gp3"
     error_message = "The root disk must be encrypted gp3."
+  }
+
+  assert {
+    condition     = aws_ebs_volume.data[0].encrypted && aws_ebs_volume.data[0].availability_zone == "eu-central-1a"
+    error_message = "The disk for data must be encrypted, in the subnet's zone."
   }
 
   assert {

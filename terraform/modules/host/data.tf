@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+# Runs, models, ledgers and backups are on a disk of their own: an instance that is made anew gets it back.
+resource "aws_ebs_volume" "data" {
+  count = var.data_disk_gib > 0 ? 1 : 0
+
+  # Named, not asked of the instance: a disk whose zone is known only later would be replaced with the instance.
+  availability_zone = var.availability_zone
+  size              = var.data_disk_gib
+  type              = "gp3"
+  encrypted         = true
+  tags              = merge(local.tags, { Name = "${var.name}-data" })
+
+  lifecycle {
+    # It ends by hand only, when nobody needs what is on it any more.
+    prevent_destroy = true
+  }
+}
+
+resource "aws_volume_attachment" "data" {
+  count = var.data_disk_gib > 0 ? 1 : 0
+
+  # The inventory knows the disk by this name.
+  device_name                    = "/dev/sdf"
+  volume_id                      = aws_ebs_volume.data[0].id
+  instance_id                    = aws_instance.this.id
+  stop_instance_before_detaching = true
+}
