@@ -11,11 +11,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import asdict
 
 from rehearsal import bodies, cloud
 
-from . import bucket, engine, galaxy, images, preflight, reports, site, sources, summary
+from . import bucket, engine, galaxy, images, preflight, reports, site, sources, summary, vault
 from . import credentials as keys
 from . import drift as drift_of
 from . import secrets as passwords
@@ -159,9 +159,14 @@ def status(run: Run, yard: Yard, arguments: list[str]) -> None:
 
 @verb
 def secrets(run: Run, yard: Yard, arguments: list[str]) -> None:
-    """Make the passwords that the yard has not got yet."""
-    made = passwords.ensure(yard.secrets)
-    run.say(f"{yard.secrets}: {'made' if made else 'nothing is missing'}")
+    """Make the secrets that the yard has not got yet: production's into its vault, for a commit."""
+    if yard.rehearsed:
+        made = passwords.ensure(yard.secrets)
+        run.say(f"{yard.secrets}: {', '.join(made) or 'nothing is missing'}")
+        return
+    password_file = yard.state / keys.VAULT_PASSWORD_FILE
+    made = vault.ensure(yard.vault, password_file)
+    run.say(f"{yard.vault}: {', '.join(made) or 'nothing is missing'}\nIts password is in {password_file}: keep it")
 
 
 @verb
@@ -192,7 +197,7 @@ def publish(run: Run, yard: Yard, arguments: list[str]) -> None:
 @verb
 def address(run: Run, yard: Yard, arguments: list[str]) -> None:
     """Print the API's address and nothing else, for other commands."""
-    print(_api_address(yard))
+    print(site.places(yard, _cloud(yard)).app)
 
 
 @verb
@@ -330,30 +335,12 @@ def _site(run: Run, yard: Yard, arguments: Sequence[str]) -> dict[str, site.Reca
 
 
 def _summarise(run: Run, yard: Yard, changed: int | None) -> None:
-    address = _api_address(yard)
+    places = site.places(yard, _cloud(yard))
     try:
-        found = summary.served(address, yard)
+        found = summary.served(places, yard)
     except OSError as error:
-        raise DeliveryError(f"the API at http://{address}/ does not say what it serves: {error}") from error
-    text = summary.text(yard, address, found, run.durations, changed)
+        raise DeliveryError(f"the API at http://{places.app}/ does not say what it serves: {error}") from error
+    text = summary.text(yard, places, found, run.durations, changed)
     run.say(text)
     _add_to_job_page(f"```text\n{text.strip()}\n```")
-    (yard.state / "summary.json").write_text(json.dumps({"address": address, "seconds": run.durations}) + "\n")
-
-
-def _api_address(yard: Yard) -> str:
-    """Return the address of the first host of group `app`, as the inventory has it."""
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-inventory"), "-i", yard.inventory, "--list"],
-        env=site.environment(yard, _cloud(yard)),
-        cwd=yard.root,
-        capture_output=True,
-        text=True,
-    )
-    try:
-        found = json.loads(done.stdout)
-        host = found["_meta"]["hostvars"][found["app"]["hosts"][0]]["ansible_host"]
-        # Ansible marks what comes from a cloud as not to be templated.
-        return str(host["__ansible_unsafe"] if isinstance(host, dict) else host)
-    except (ValueError, LookupError) as error:
-        raise DeliveryError(f"no host of group `app` in {yard.inventory}: {done.stderr.strip()[-500:]}") from error
+    (yard.state / "summary.json").write_text(json.dumps({**asdict(places), "seconds": run.durations}) + "\n")

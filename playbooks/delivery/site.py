@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from . import credentials
+from .errors import DeliveryError
 from .run import Run
 from .yard import Yard
 
@@ -33,6 +37,15 @@ class Recap:
 
     ok: int
     changed: int
+
+
+@dataclass(frozen=True)
+class Places:
+    """The addresses of the hosts, one of each kind; all three may be the same."""
+
+    app: str
+    tracking: str
+    monitoring: str
 
 
 def environment(yard: Yard, cloud: Mapping[str, str]) -> dict[str, str]:
@@ -87,6 +100,29 @@ def command(yard: Yard, playbook: str, arguments: Sequence[str] = ()) -> list[st
     secrets = ["--extra-vars", f"@{yard.secrets}"] if yard.secrets.exists() else []
     program = str(Path(sys.executable).with_name("ansible-playbook"))
     return [program, "-i", str(yard.inventory), target, *secrets, *arguments]
+
+
+def places(yard: Yard, cloud: Mapping[str, str]) -> Places:
+    """Return where the yard's services are: the first host of each group of the inventory.
+
+    :raises DeliveryError: a group has no host.
+    """
+    program = Path(sys.executable).with_name("ansible-inventory")
+    command = [str(program), "-i", str(yard.inventory), "--list"]
+    done = subprocess.run(command, env=environment(yard, cloud), cwd=yard.root, capture_output=True, text=True)
+    try:
+        found = json.loads(done.stdout)
+        return Places(*(_address(found, group) for group in ("app", "tracking", "monitoring")))
+    except (ValueError, LookupError) as error:
+        raise DeliveryError(
+            f"{yard.inventory} has no host in one of app, tracking, monitoring: {done.stderr.strip()[-500:]}"
+        ) from error
+
+
+def _address(inventory: Mapping[str, Any], group: str) -> str:
+    host = inventory["_meta"]["hostvars"][min(inventory[group]["hosts"])]["ansible_host"]
+    # Ansible marks what comes from a cloud as not to be templated.
+    return str(host["__ansible_unsafe"] if isinstance(host, dict) else host)
 
 
 def progress(line: str) -> str | None:
