@@ -83,7 +83,7 @@ status: setup ## Say what runs where, and its history
 load: setup-dev ## Send predictions for a while: RATE=20 a second FOR=60 seconds
 	@RATE=$(or $(RATE),20) FOR=$(or $(FOR),60) HOST=http://$$($(DELIVERY) address) $(BIN)/python tests/load/run.py
 
-secrets: setup ## Make the environment's passwords, where there are none yet
+secrets: setup ## Make the environment's secrets that there are not yet: production's into its vault
 	@$(DELIVERY) secrets
 
 credentials: setup ## In a workflow: put the keys of its environment where SSH and Ansible look for them
@@ -101,7 +101,7 @@ publish: setup ## Publish on Galaxy what `make collection` built
 	@$(DELIVERY) publish
 
 ##@ Development
-.PHONY: lint unit molecule e2e benchmark dashboards lock scenarios
+.PHONY: lint unit molecule e2e benchmark dashboards readmes lock scenarios
 lint: setup-dev ## All linters
 	@tests/lint
 
@@ -119,6 +119,9 @@ benchmark: setup-dev ## Measure, beside the peer, in one run: TOPIC=a folder of 
 
 dashboards: setup-dev ## Build the dashboards from their Python into the Grafana role
 	@cd $(COLLECTION) && $(BIN)/python -m dashboards
+
+readmes: setup-dev ## Write the READMEs of Terraform's modules from their code
+	@$(BIN)/python tests/terraform_readmes.py --write
 
 lock: setup-dev ## Lock the Python requirements again, with hashes and without a registry's address
 	@tests/lock $(ARGS)
