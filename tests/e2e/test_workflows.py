@@ -12,9 +12,6 @@ import pytest
 from stand_ins import act
 from stand_ins.github import GitHub, serve
 
-from delivery import bucket
-from rehearsal import cloud
-
 if TYPE_CHECKING:
     from conftest import E2EYard
 
@@ -46,9 +43,7 @@ def test_a_push_to_main_delivers_and_changes_nothing_that_is_right(
 def test_drift_is_named_in_an_issue_and_the_next_delivery_repairs_it(
     yard: E2EYard, github: GitHub, tmp_path: Path
 ) -> None:
-    running = cloud.running(yard.state)
-    assert running is not None
-    ec2 = bucket.client("ec2", cloud.environment(running))
+    ec2 = yard.ec2()
     group = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": [f"{yard.name}-hosts"]}])
     group_id = group["SecurityGroups"][0]["GroupId"]
     open_door = [{"IpProtocol": "tcp", "FromPort": 9090, "ToPort": 9090, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]

@@ -118,3 +118,34 @@ def until_page_holds(yard: E2EYard, text: str) -> float:
         assert time.monotonic() < deadline, f"the page never held {text}"
         time.sleep(0.2)
     return time.monotonic()
+
+
+def test_a_lost_host_comes_back_with_its_data_and_more_hosts_are_one_changed_number(
+    yard: E2EYard, forge: Forge, github: GitHub
+) -> None:
+    yard.make("backup")
+    kept = "cd /var/lib/modelyard && find backups models training -type f | sort | xargs sha256sum"
+    files, serving, runs = yard.ssh(kept), yard.http("/version").json, yard.run_count()
+    assert "backups" in files
+    lost, _ = yard.instances()["yard-1"]
+    yard.ec2().terminate_instances(InstanceIds=[lost])
+    forge.edit("terraform/environments/rehearsal/main.tf", "count         = 0", "count         = 2")
+    forge.commit("Serve from three hosts")
+
+    planned = forge.propose(8)
+    assert planned.exit_code == 0, planned.output[-6000:]
+    (comment,) = github.comments_on(8)
+    for host in ("app-1", "app-2", "yard-1"):
+        assert f'+ create  module.yard.module.host["{host}"].aws_instance.this' in comment
+    assert "aws_ebs_volume" not in comment.partition("<details>")[0]
+
+    job = forge.delivered()
+    assert job.exit_code == 0, job.output[-6000:]
+    hosts = {name: address for name, (_, address) in yard.instances().items()}
+    assert hosts.keys() == {"app-1", "app-2", "yard-1"}
+    yard.address = hosts["yard-1"]
+    assert yard.ssh(kept) == files
+    assert yard.run_count() == runs
+    for address in hosts.values():
+        assert yard.http("/version", host=address).json["model_version"] == serving["model_version"]
+        assert yard.predict(address).json == {"predictions": [0]}

@@ -63,11 +63,27 @@ class Forge:
         """Push main and wait until it is delivered, or has failed."""
         return self.push().result()
 
+    def propose(self, number: int) -> act.Job:
+        """Open a pull request with the last commit, and wait until CI has planned it."""
+        _git(self.work, "push", "--quiet", "origin", f"HEAD:pull-{number}")
+        commit = _git(self.work, "rev-parse", "HEAD")
+        self._github.pulls[commit] = [number]
+        repository = {"full_name": "owner/name"}
+        details = {"pull_request": {"number": number, "head": {"repo": repository}}, "repository": repository}
+        clone = self._check_out(commit)
+        return act.run(
+            clone, "ci.yml", "pull_request", clone.parent, self._github, yard=self._yard, details=details, job="plan"
+        )
+
     def _deliver(self, commit: str) -> act.Job:
+        clone = self._check_out(commit)
+        return act.run(clone, "deliver.yml", "push", clone.parent, self._github, yard=self._yard)
+
+    def _check_out(self, commit: str) -> Path:
+        """Clone the remote for a job, as its checkout would, with what a runner of one's own keeps."""
         with self._lock:
             self._count += 1
-            folder = self._folder / f"job-{self._count}"
-        clone = folder / "clone"
+            clone = self._folder / f"job-{self._count}" / "clone"
         _git(self._folder, "clone", "--quiet", self._remote, clone)
         _git(clone, "checkout", "--quiet", "-B", "main", commit)
         # The tools were made for these requirements: a fresh checkout is no reason to install them anew.
@@ -75,7 +91,7 @@ class Forge:
             os.utime(clone / name, (0, 0))
         for name in KEPT:
             (clone / name).symlink_to(self._source / name)
-        return act.run(clone, "deliver.yml", "push", folder, self._github, yard=self._yard)
+        return clone
 
 
 def _git(folder: Path, *arguments: str | Path) -> str:
