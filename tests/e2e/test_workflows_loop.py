@@ -47,7 +47,9 @@ BROKEN = {
         },
         ("/ready",),
     ),
-    "rule": Breakage({RULES: ("expr: ", "expr: )(")}, ("modelyard-hosts.yml", "could not parse expression")),
+    "rule": Breakage(
+        {RULES: ("expr: node_memory", "expr: )(node_memory")}, ("modelyard-hosts.yml", "could not parse expression")
+    ),
 }
 
 
