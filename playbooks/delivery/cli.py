@@ -94,7 +94,7 @@ def drift(run: Run, yard: Yard, arguments: list[str]) -> None:
         environment = _cloud(yard)
         planned, known = infrastructure.look(run, yard, environment, _variables(yard))
         strangers = drift_of.strangers(bucket.client("ec2", environment), known)
-    found = drift_of.Drift(drift_of.in_cloud(planned), strangers, _check(run, yard))
+    found = drift_of.Drift(drift_of.in_cloud(planned), strangers, _check(run, yard), planned.digest)
     text = found.markdown(yard.name, yard.commit())
     _report(run, yard, "drift", reports.Report(f"{yard.name} has drifted", text, wrong=bool(found)))
     if found:

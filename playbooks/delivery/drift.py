@@ -21,11 +21,13 @@ class Drift:
     :param cloud: what Terraform would change.
     :param strangers: what lies in the network and Terraform knows nothing of.
     :param hosts: the tasks that would change something, after their host.
+    :param plan: the digest of Terraform's plan, for who wants it applied.
     """
 
     cloud: tuple[str, ...] = ()
     strangers: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    plan: str = ""
 
     def __bool__(self) -> bool:
         return bool(self.cloud or self.strangers or self.hosts)
@@ -35,9 +37,13 @@ class Drift:
         if not self:
             return f"{environment} is what commit `{commit}` says."
         parts = [
-            (self.cloud, "In the cloud", "the next delivery would change"),
-            (self.strangers, "In the cloud, made by hand", "no delivery touches what Terraform does not know; remove"),
-            (self.hosts, "On the hosts", "the next delivery would repair"),
+            (self.cloud, "In the cloud", f"to change it back, start Deliver by hand with plan `{self.plan}`"),
+            (
+                self.strangers,
+                "In the cloud, made by hand",
+                "no delivery touches what Terraform does not know: remove it",
+            ),
+            (self.hosts, "On the hosts", "the next delivery repairs it"),
         ]
         told = [
             f"**{title}** ({what_follows}):\n\n" + "\n".join(f"- `{line}`" for line in lines)

@@ -99,10 +99,11 @@ def test_what_somebody_made_by_hand_is_named() -> None:
 
 
 def test_an_issue_says_who_puts_what_right() -> None:
-    found = drift.Drift(cloud=("~ update  aws_eip.a",), hosts=("a: Configure the engine",))
+    found = drift.Drift(cloud=("~ update  aws_eip.a",), hosts=("a: Configure the engine",), plan="c0ffee")
     text = found.markdown("production", "c0ffee")
     assert found
-    assert "the next delivery would repair" in text
+    assert "the next delivery repairs it" in text
+    assert "start Deliver by hand with plan `c0ffee`" in text
     assert "made by hand" not in text
     assert not drift.Drift()
     assert drift.Drift().markdown("production", "c0ffee") == "production is what commit `c0ffee` says."
