@@ -20,8 +20,9 @@ resource "aws_volume_attachment" "data" {
   count = var.data_disk_gib > 0 ? 1 : 0
 
   # The inventory knows the disk by this name.
-  device_name                    = "/dev/sdf"
-  volume_id                      = aws_ebs_volume.data[0].id
-  instance_id                    = aws_instance.this.id
-  stop_instance_before_detaching = true
+  device_name = "/dev/sdf"
+  volume_id   = aws_ebs_volume.data[0].id
+  instance_id = aws_instance.this.id
+  # It ends with the instance only, which lets go of the disk by itself once it has shut down in order.
+  skip_destroy = true
 }
