@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Runs, models, ledgers and backups are on a disk of their own: an instance that is made anew gets it back.
 resource "aws_ebs_volume" "data" {
+  # checkov:skip=CKV_AWS_189:The account's own key encrypts it; another would cost and be managed by the same people.
   count = var.data_disk_gib > 0 ? 1 : 0
 
   # Named, not asked of the instance: a disk whose zone is known only later would be replaced with the instance.
@@ -13,6 +14,8 @@ resource "aws_ebs_volume" "data" {
   lifecycle {
     # It ends by hand only, when nobody needs what is on it any more.
     prevent_destroy = true
+    # What is first by name may be another when AWS adds a zone.
+    ignore_changes = [availability_zone]
   }
 }
 
