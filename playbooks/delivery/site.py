@@ -17,11 +17,12 @@ from typing import Any
 
 from . import credentials
 from .errors import DeliveryError
-from .run import Run
+from .run import LAST_LINES, Run
 from .yard import Yard
 
 _RECAP = re.compile(r"^(?P<host>\S+)\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+)\s+unreachable=(?P<unreachable>\d+)"
                     r"\s+failed=(?P<failed>\d+)")  # fmt: skip
+_ERROR = re.compile(r"^\[ERROR\]: (?:Task failed: )?(?:(?:Module|Action) failed: )?(?P<reason>.*)")
 _HEADLINE = re.compile(r"^(?:PLAY|TASK|RUNNING HANDLER) \[(?P<name>[^\]]+)\]")
 # What image_transfer and training_run print while they work.
 _STEP = re.compile(r"\S+: \S+: [\d.]+ \S+ of [\d.]+ |\[\S+\] training ")
@@ -82,7 +83,7 @@ def play(
 ) -> dict[str, Recap]:
     """Run a playbook of playbooks/ (or a collection's, by its FQCN) and return its recap by host.
 
-    :raises DeliveryError: a task failed; the message carries the last lines.
+    :raises DeliveryError: a task failed; the message says why.
     """
     return recap(lines(run, yard, playbook, cloud, arguments))
 
@@ -90,7 +91,10 @@ def play(
 def lines(run: Run, yard: Yard, playbook: str, cloud: Mapping[str, str], arguments: Sequence[str] = ()) -> list[str]:
     """Run a playbook as `play` does, and return what it printed."""
     argv = command(yard, playbook, arguments)
-    _, printed = run.command(argv, env=environment(yard, cloud), cwd=yard.root, status=progress)
+    code, printed = run.command(argv, env=environment(yard, cloud), cwd=yard.root, status=progress, expect=range(256))
+    if code:
+        told = reasons(printed) or printed[-LAST_LINES:]
+        raise DeliveryError("\n".join([f"{playbook} ended with exit code {code}:", *told]))
     return printed
 
 
@@ -100,6 +104,20 @@ def command(yard: Yard, playbook: str, arguments: Sequence[str] = ()) -> list[st
     secrets = ["--extra-vars", f"@{yard.secrets}"] if yard.secrets.exists() else []
     program = str(Path(sys.executable).with_name("ansible-playbook"))
     return [program, "-i", str(yard.inventory), target, *secrets, *arguments]
+
+
+def reasons(printed: Sequence[str]) -> list[str]:
+    """Return why tasks failed, each reason once: what Ansible says of an error, up to where the task stands."""
+    found: list[str] = []
+    inside = False
+    for line in printed:
+        if error := _ERROR.match(line):
+            inside, line = True, error["reason"]
+        elif line.startswith("Origin: "):
+            inside = False
+        if inside and line.strip():
+            found.append(line)
+    return list(dict.fromkeys(found))
 
 
 def places(yard: Yard, cloud: Mapping[str, str]) -> Places:

@@ -62,6 +62,23 @@ def test_secrets_are_made_once_are_private_and_survive(tmp_path: Path) -> None:
     assert yaml.safe_load(path.read_text()) == made
 
 
+def test_the_reason_of_a_failure_is_told_once() -> None:
+    lines = [
+        "TASK [Deploy] ***",
+        "[ERROR]: Task failed: Module failed: iris: release 6 was refused",
+        "worker 9 serves iris",
+        "Origin: /somewhere/deploy.yml:95:7",
+        "",
+        "95     - name: Deploy",
+        "TASK [See that it serves] ***",
+        "[ERROR]: Task failed: Action failed: iris: release 6 was refused",
+        "worker 9 serves iris",
+        "Origin: /somewhere/deploy.yml:99:7",
+        "PLAY RECAP ****",
+    ]
+    assert site.reasons(lines) == ["iris: release 6 was refused", "worker 9 serves iris"]
+
+
 def test_the_recap_of_a_playbook_is_read() -> None:
     lines = [
         "TASK [docker : Install] ***",
