@@ -80,7 +80,7 @@ status: setup ## Say what runs where, and its history
 	@$(DELIVERY) play modelyard.mlops.status $(ARGS)
 	@$(DELIVERY) status
 
-load: setup-dev ## Send predictions for a while: RATE=20 a second FOR=60 seconds
+load: setup-dev ## Send predictions for a while: RATE=20 a second FOR=60 seconds, a share BAD=0.05, a share DRIFT=0.3
 	@RATE=$(or $(RATE),20) FOR=$(or $(FOR),60) HOST=http://$$($(DELIVERY) address) $(BIN)/python tests/load/run.py
 
 secrets: setup ## Make the environment's secrets that there are not yet: production's into its vault
@@ -101,7 +101,7 @@ publish: setup ## Publish on Galaxy what `make collection` built
 	@$(DELIVERY) publish
 
 ##@ Development
-.PHONY: lint unit molecule e2e benchmark dashboards readmes lock scenarios
+.PHONY: lint unit molecule e2e benchmark dashboards pictures docs lock scenarios
 lint: setup-dev ## All linters
 	@tests/lint
 
@@ -120,8 +120,13 @@ benchmark: setup-dev ## Measure, beside the peer, in one run: TOPIC=a folder of 
 dashboards: setup-dev ## Build the dashboards from their Python into the Grafana role
 	@cd $(COLLECTION) && $(BIN)/python -m dashboards
 
-readmes: setup-dev ## Write the READMEs of Terraform's modules from their code
+docs: setup-dev ## Bring the generated parts of READMEs up to date, and build the site into .cache/docs
+	@PYTHONPATH=tests $(BIN)/python -m docs generate
 	@$(BIN)/python tests/terraform_readmes.py --write
+	@PYTHONPATH=tests $(BIN)/python -m docs site
+
+pictures: setup-dev ## Draw the dashboards with what a yard that is up has measured in the last MINUTES=30
+	@ADDRESS=$$($(DELIVERY) address) PYTHONPATH=$(CURDIR)/playbooks:$(CURDIR)/collections $(BIN)/python tests/pictures.py
 
 lock: setup-dev ## Lock the Python requirements again, with hashes and without a registry's address
 	@tests/lock $(ARGS)

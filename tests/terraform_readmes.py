@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-MARK = "<!-- From here on made of the code: `make readmes`. -->"
+MARK = "<!-- From here on made of the code: `make docs`. -->"
 LICENCE = "# SPDX-License-Identifier: Apache-2.0\n"
 # The sources are formatted, so a block ends where a line begins with its brace.
 _BLOCK = re.compile(r'^(?P<kind>variable|output) "(?P<name>\w+)" \{\n(?P<body>.*?)^\}$', re.MULTILINE | re.DOTALL)
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
         if arguments == ["--write"]:
             readme.write_text(wanted)
         else:
-            print(f"{readme.relative_to(ROOT)}: stale: make readmes")
+            print(f"{readme.relative_to(ROOT)}: stale: make docs")
             stale += 1
     return 1 if stale else 0
 

@@ -49,10 +49,12 @@ def certificate(name: str = TRACKING) -> str:
     return (made.public_bytes(encoding) + private_key).decode()
 
 
-# The logins behind the ingress, Grafana's own, and how app hosts know the tracking host; group_vars give them to roles.
+# The logins behind the ingress, a person's and Prometheus', Grafana's own, and how app hosts know the tracking host;
+# group_vars give them to the roles.
 MAKERS: dict[str, Callable[[], str]] = {
     "modelyard_admin_password": password,
     "modelyard_grafana_password": password,
+    "modelyard_prometheus_password": password,
     "modelyard_tracking_certificate": certificate,
 }
 
@@ -73,4 +75,4 @@ def complete(have: Mapping[str, str]) -> dict[str, str]:
 
 def text(have: Mapping[str, str]) -> str:
     """Return secrets as a file of variables."""
-    return "---\n# Made by `make secrets`. The user of the logins is `admin`.\n" + yaml.safe_dump(dict(have))
+    return "---\n# Made by `make secrets`. A person logs in as `admin`.\n" + yaml.safe_dump(dict(have))

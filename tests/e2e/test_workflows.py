@@ -32,7 +32,7 @@ def test_drift_is_named_in_an_issue_and_the_next_delivery_repairs_it(
     ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=open_door)
     yard.ssh("echo '# by hand' >> /etc/modelyard/prometheus/prometheus.yml; docker rm --force modelyard-mlflow")
 
-    job = act.run(yard.root, "drift.yml", "workflow_dispatch", tmp_path, github, yard=yard.name)
+    job = act.run(yard.root, "drift.yml", "workflow_dispatch", tmp_path, github, settings=yard.settings)
 
     assert job.exit_code != 0
     (issue,) = github.open_issues()
@@ -46,7 +46,9 @@ def test_drift_is_named_in_an_issue_and_the_next_delivery_repairs_it(
 
     # A person has read the issue; without a review no delivery touches the cloud.
     inputs = {"plan": issue["body"].partition("with plan `")[2][:16]}
-    job = act.run(yard.root, "deliver.yml", "workflow_dispatch", tmp_path, github, yard=yard.name, inputs=inputs)
+    job = act.run(
+        yard.root, "deliver.yml", "workflow_dispatch", tmp_path, github, settings=yard.settings, inputs=inputs
+    )
     assert job.exit_code == 0, job.output[-6000:]
     # Neither AWS nor a secret of GitHub is asked for, and nothing has failed.
     assert job.results["Deliver"] == "success"
@@ -67,7 +69,7 @@ def test_a_rollback_by_hand_brings_the_release_before_back(yard: E2EYard, github
     before = yard.http("/version").json["release"]
     job = act.run(
         yard.root, "rollback.yml", "workflow_dispatch", tmp_path, github,
-        yard=yard.name, inputs={"app": "iris", "release": ""},
+        settings=yard.settings, inputs={"app": "iris", "release": ""},
     )  # fmt: skip
     assert job.exit_code == 0, job.output[-6000:]
     assert yard.http("/version").json["release"] != before
@@ -76,7 +78,7 @@ def test_a_rollback_by_hand_brings_the_release_before_back(yard: E2EYard, github
 def test_a_teardown_wants_the_name_typed(yard: E2EYard, github: GitHub, tmp_path: Path) -> None:
     job = act.run(
         yard.root, "teardown.yml", "workflow_dispatch", tmp_path, github,
-        yard=yard.name, inputs={"environment": "production"},
+        settings=yard.settings, inputs={"environment": "production"},
     )  # fmt: skip
     assert job.exit_code != 0
     assert yard.http("/health").status == 200

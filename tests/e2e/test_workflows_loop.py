@@ -61,7 +61,7 @@ def github() -> Iterator[GitHub]:
 
 @pytest.fixture(scope="module")
 def forge(yard: E2EYard, github: GitHub, tmp_path_factory: pytest.TempPathFactory) -> Forge:
-    return Forge(yard.root, tmp_path_factory.mktemp("forge"), github, yard.name)
+    return Forge(yard.root, tmp_path_factory.mktemp("forge"), github, yard.settings)
 
 
 def test_two_pushes_are_served_in_order_and_a_revert_takes_both_back(

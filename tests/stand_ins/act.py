@@ -35,7 +35,7 @@ def run(
     folder: Path,
     github: GitHub,
     *,
-    yard: str,
+    settings: Mapping[str, str],
     details: Mapping[str, Any] | None = None,
     inputs: Mapping[str, str] | None = None,
     job: str | None = None,
@@ -46,6 +46,7 @@ def run(
     :param event: the event's name, such as `push`.
     :param folder: where act may put what it needs.
     :param github: who stands in for GitHub's API.
+    :param settings: what makes the yard this one, as environment variables.
     :param details: what GitHub tells of the event.
     :param inputs: the inputs of a `workflow_dispatch`.
     :param job: the one job to run, where there are several.
@@ -67,7 +68,7 @@ def run(
             "--action-cache-path", folder / "act",
             "--var", "ENVIRONMENT=rehearsal",
             "--secret", f"GITHUB_TOKEN={reach['GITHUB_TOKEN']}",
-            "--env", f"YARD={yard}",
+            *(word for name, value in settings.items() for word in ("--env", f"{name}={value}")),
             "--env", f"CLONE={clone}",
             *(word for name in ("GITHUB_API_URL", "GITHUB_REPOSITORY") for word in ("--env", f"{name}={reach[name]}")),
             *(["--job", job] if job else []),

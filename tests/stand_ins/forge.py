@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,15 +21,16 @@ class Forge:
     """A remote, a clone that a person works in, and a runner that takes one delivery after the other.
 
     :param source: the repository whose HEAD the remote starts with; its tools and state are the runner's.
+    :param settings: what makes the yard this one, as environment variables.
     """
 
-    def __init__(self, source: Path, folder: Path, github: GitHub, yard: str) -> None:
+    def __init__(self, source: Path, folder: Path, github: GitHub, settings: Mapping[str, str]) -> None:
         self.work = folder / "work"
         self._remote = folder / "remote.git"
         self._folder = folder
         self._source = source
         self._github = github
-        self._yard = yard
+        self._settings = settings
         self._runner = ThreadPoolExecutor(1)
         self._lock = threading.Lock()
         self._count = 0
@@ -72,12 +74,19 @@ class Forge:
         details = {"pull_request": {"number": number, "head": {"repo": repository}}, "repository": repository}
         clone = self._check_out(commit)
         return act.run(
-            clone, "ci.yml", "pull_request", clone.parent, self._github, yard=self._yard, details=details, job="plan"
+            clone,
+            "ci.yml",
+            "pull_request",
+            clone.parent,
+            self._github,
+            settings=self._settings,
+            details=details,
+            job="plan",
         )
 
     def _deliver(self, commit: str) -> act.Job:
         clone = self._check_out(commit)
-        return act.run(clone, "deliver.yml", "push", clone.parent, self._github, yard=self._yard)
+        return act.run(clone, "deliver.yml", "push", clone.parent, self._github, settings=self._settings)
 
     def _check_out(self, commit: str) -> Path:
         """Clone the remote for a job, as its checkout would, with what a runner of one's own keeps."""

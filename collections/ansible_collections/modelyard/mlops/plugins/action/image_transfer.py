@@ -71,7 +71,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         """Run the action."""
         result: dict[str, t.Any] = super().run(tmp, task_vars)
-        _, self._arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)  # type: ignore[no-untyped-call]
+        _unused, self._arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)  # type: ignore[no-untyped-call]
         self._task_vars = task_vars or {}
         self._host = self._task_vars.get("inventory_hostname", "the host")
         self._put = Putter(self._connection, self._arguments["staging"])

@@ -21,7 +21,7 @@ class ActionModule(ActionBase):
         """Print them."""
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         lines = {"type": "list", "elements": "str", "required": True}
-        _, arguments = self.validate_argument_spec(  # type: ignore[no-untyped-call]
+        _unused, arguments = self.validate_argument_spec(  # type: ignore[no-untyped-call]
             argument_spec={"lines": lines}
         )
         display.display("\n".join(arguments["lines"]))

@@ -45,7 +45,7 @@ options:
     type: dict
     default: {}
   https_redirect:
-    description: What an app without O(_input[].route.https) does with plain HTTP.
+    description: What an app without C(https) in its C(route) does with plain HTTP.
     type: bool
     default: true
   serving:
@@ -208,9 +208,8 @@ def _ports(app: Dict, serving: Dict | None) -> dict[str, int]:
 
 def _bytes(size: str) -> int:
     """A checked size such as 10m, in bytes."""
-    match = _SIZE.fullmatch(size)
-    assert match
-    return int(match[1]) * _UNITS[match[2]]
+    number = size.rstrip("kmg")
+    return int(number) * _UNITS[size[len(number) :]]
 
 
 def _malformed(apps: list[Dict], services: list[Dict], users: Dict) -> t.Iterator[str]:
@@ -240,7 +239,7 @@ def _bad(pattern: t.Pattern[str], option: str, values: t.Iterable[str]) -> list[
 def _conflicts(apps: list[Dict], services: list[Dict]) -> t.Iterator[str]:
     """What two want, and only one can have; each message names both."""
     named = [("app " + app["name"], app) for app in apps] + [("service " + item["name"], item) for item in services]
-    names = [name for name, _ in named]
+    names = [name for name, _unused in named]
     yield from (f"there are two of the {name}" for name in sorted(set(names)) if names.count(name) > 1)
     yield from _shared("route", [(name, item["host"] + item["path"]) for name, item in named])
     # Exporters of one port may well be several pages of it.

@@ -21,7 +21,7 @@ from .image_target import Target
 
 def _needed(target: Target, wanted: t.Iterable[tuple[str, str]], apps: str) -> set[str]:
     """The keys and IDs of the images that stay in any case."""
-    stays = target.used() | {key for _, key in wanted}
+    stays = target.used() | {key for _unused, key in wanted}
     for path in glob.glob(os.path.join(glob.escape(apps), "*", "releases", "*", "release.json")):
         with open(path, encoding="utf-8") as file:
             stays.add(json.load(file)["image_key"])

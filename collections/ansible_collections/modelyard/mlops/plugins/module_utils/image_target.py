@@ -154,7 +154,7 @@ class Target:
         if credentials:
             fields = {"username": credentials[0], "password": credentials[1], "serveraddress": registry}
             headers["X-Registry-Auth"] = base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()
-        repository, _, name = reference.partition("@")
+        repository, _unused, name = reference.partition("@")
         with self._engine.raw(
             "POST", "/images/create", b"", headers=headers, timeout=_LOAD_TIMEOUT, fromImage=repository, tag=name
         ) as response:

@@ -79,7 +79,7 @@ class ModelStore:
             shutil.rmtree(partial, ignore_errors=True)
             try:
                 size = _download(client, version, partial)
-                for folder, _, _ in os.walk(partial):  # whatever the umask: a container's user reads them
+                for folder, _unused, _unused in os.walk(partial):  # whatever the umask: a container's user reads them
                     os.chmod(folder, 0o755)
                 digest = _seal(partial, version.tags.get(CHECKSUMS_TAG, ""))
                 verify(partial, digest)
@@ -184,7 +184,7 @@ def _seal(folder: str, registered: str) -> str:
     if not os.path.exists(target):
         paths = (
             os.path.relpath(os.path.join(parent, name), folder)
-            for parent, _, names in os.walk(folder)
+            for parent, _unused, names in os.walk(folder)
             for name in names
         )
         checksums = {path: _sha256(os.path.join(folder, path)) for path in sorted(paths)}

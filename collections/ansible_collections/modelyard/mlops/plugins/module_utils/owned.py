@@ -294,12 +294,11 @@ def apply(changes: Iterable[Change]) -> None:
     for change in changes:
         if change.after is not None and change.after.kind == "directory":
             _make_folder(change.path, change.after)
-    written = [change for change in changes if change.after is not None and change.after.kind != "directory"]
-    for change in written:
-        assert change.after is not None
-        _prepare(change.path, change.after)
-    for change in written:
-        os.replace(temporary_path(change.path), change.path)
+    written = [(c.path, c.after) for c in changes if c.after is not None and c.after.kind != "directory"]
+    for path, after in written:
+        _prepare(path, after)
+    for path, _after in written:
+        os.replace(temporary_path(path), path)
     for change in changes:
         if change.after is None:
             if change.before is not None and change.before.kind == "directory":

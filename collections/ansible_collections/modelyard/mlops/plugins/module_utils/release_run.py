@@ -43,9 +43,10 @@ class App:
         secrets = MemorySecrets(self._store.name, self._store.secrets_folder)
         self._slots = Slots(self._engine, self._store.name, secrets)
         self._tell: Tell = lambda _text: None
-        self.delivery = Delivery(
-            self._store, self._slots, self._router, ask, time, self._lock.check, lambda text: self._tell(text)
-        )
+        self.delivery = Delivery(self._store, self._slots, self._router, ask, time, self._lock.check, self._say)
+
+    def _say(self, text: str) -> None:
+        self._tell(text)
 
     def plan(self) -> tuple[Result, bool]:
         """What a run would do, and whether that is anything. Changes nothing."""

@@ -390,8 +390,8 @@ def _commit(request: Request, changes: list[Change], journal: Journal, record: d
         except BaseException as error:
             state = _take_back(request, undo, journal, action, ran)
             raise ConfigError(f"{request.tree.root}: {str(error) or type(error).__name__}. {state}") from error
-        if problem:
-            assert request.service is not None
+        # Without a service there is nothing that could have a problem.
+        if problem and request.service is not None:
             words = request.service.journal(started)
             state = _take_back(request, undo, journal, action, ran)
             raise ConfigError(f"{request.tree.root}: {problem}. {state} The service's last words:\n{words}")

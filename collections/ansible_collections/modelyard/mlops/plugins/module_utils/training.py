@@ -271,7 +271,7 @@ def data_digest(folder: str) -> str:
     if not os.path.isdir(folder):
         raise TrainingError(f"data: there is no folder {folder} on the host")
     total = hashlib.sha256()
-    paths = [os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in names]
+    paths = [os.path.join(parent, name) for parent, _unused, names in os.walk(folder) for name in names]
     for path in sorted(paths):
         digest = hashlib.sha256()
         with open(path, "rb") as file:
@@ -363,5 +363,5 @@ def boot_time(path: str = "/proc/stat") -> float:
 
 def timestamp(text: str) -> float:
     """Seconds since the epoch of an engine's time such as 2026-01-31T10:20:30.123456789Z."""
-    whole, _, fraction = text.rstrip("Z").partition(".")
+    whole, _unused, fraction = text.rstrip("Z").partition(".")
     return calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) + float(f"0.{fraction or 0}")

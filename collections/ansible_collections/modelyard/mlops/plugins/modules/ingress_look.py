@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright: The Modelyard authors
 # SPDX-License-Identifier: Apache-2.0
+# Apache-2.0 is compatible with the GNU General Public License v3.0, under which Ansible itself is.
 """Say how a host's ingress is now, as far as its next configuration depends on it."""
 
 from __future__ import annotations
@@ -14,6 +15,18 @@ description:
   - It reads files alone, so it works on a host that has nothing yet.
 version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
+attributes:
+  check_mode:
+    support: full
+    details: Changes nothing in any mode.
+  diff_mode:
+    support: N/A
+    details: It changes nothing that could be shown.
+  idempotent:
+    support: full
+    details: It changes nothing.
 options:
   folder:
     description: HAProxy's configuration folder.
@@ -24,13 +37,6 @@ options:
     type: list
     elements: path
     default: []
-attributes:
-  check_mode:
-    description: Changes nothing in any mode.
-    support: full
-  diff_mode:
-    description: There is never a difference.
-    support: none
 """
 
 EXAMPLES = r"""
@@ -121,7 +127,7 @@ def main() -> None:
     path = os.path.join(module.params["folder"], "haproxy.cfg")
     configuration = _read(path)
     # Exit code 1: dpkg never heard of it.
-    _, conffiles, _ = module.run_command(["dpkg-query", "--show", "--showformat=${Conffiles}\n", "haproxy"])
+    _code, conffiles, _errors = module.run_command(["dpkg-query", "--show", "--showformat=${Conffiles}\n", "haproxy"])
     module.exit_json(
         changed=False,
         foreign=foreign(path, configuration, conffiles),

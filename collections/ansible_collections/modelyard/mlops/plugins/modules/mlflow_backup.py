@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright: The Modelyard authors
 # SPDX-License-Identifier: Apache-2.0
+# Apache-2.0 is compatible with the GNU General Public License v3.0, under which Ansible itself is.
 """Save what an MLflow server knows, while it runs."""
 
 from __future__ import annotations
@@ -17,13 +18,18 @@ description:
   - Artifacts in S3 are not copied. Switch on the bucket's versioning for them.
   - Deletes the oldest archives once there are more than O(keep). Those that upgrades and restores made are counted
     separately.
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
 attributes:
   check_mode:
     support: full
-    description: Says what would be written and deleted.
+    details: Says what would be written and deleted.
   diff_mode:
     support: full
-    description: Shows the list of archives.
+    details: Shows the list of archives.
+  idempotent:
+    support: none
+    details: Each run is another backup.
 options:
   folder:
     description: The folder of the archives.

@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright: The Modelyard authors
 # SPDX-License-Identifier: Apache-2.0
+# Apache-2.0 is compatible with the GNU General Public License v3.0, under which Ansible itself is.
 """Print lines as they are; the work is the action plugin's, on the controller."""
 
 from __future__ import annotations
@@ -13,13 +14,22 @@ author: The Modelyard authors (@modelyard)
 description:
   - For tables and reports, which M(ansible.builtin.debug) shows wrapped, quoted, and for each host.
   - Runs on the controller, once for the hosts of a play.
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
+  - modelyard.mlops.attributes.action
 attributes:
   check_mode:
     support: full
-    description: It changes nothing.
+    details: It changes nothing.
   diff_mode:
-    support: none
-    description: It changes nothing.
+    support: N/A
+    details: It changes nothing that could be shown.
+  idempotent:
+    support: full
+    details: It changes nothing.
+  action:
+    support: full
+    details: All of it runs there.
 options:
   lines:
     description: The lines.

@@ -135,7 +135,7 @@ def refuse_too_little_space(look: Look, name: str, needed: Need) -> None:
         (space["temporary"], needed.raw),
         (space["engine"], needed.raw),
     ]
-    for place, _ in needs:
+    for place, _unused in needs:
         need = sum(size for other, size in needs if other["device"] == place["device"])
         if need > place["free"]:
             raise ImageError(

@@ -169,7 +169,7 @@ def _text(layout: _Layout, name: str) -> bytes:
 
 
 def _blob(name: str) -> str:
-    algorithm, _, encoded = name.partition(":")
+    algorithm, _unused, encoded = name.partition(":")
     if not (algorithm.isalnum() and encoded.isalnum()):
         raise ImageError(f"'{name}' is no digest")
     return f"blobs/{algorithm}/{encoded}"

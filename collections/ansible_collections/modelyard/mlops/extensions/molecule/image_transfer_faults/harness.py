@@ -116,10 +116,10 @@ class Controller:
 
 def ended(run: subprocess.Popen[str]) -> Ended:
     """Wait for the end of a run."""
-    text, _ = run.communicate(timeout=120)
+    text, _unused = run.communicate(timeout=120)
     try:
         # Progress comes before the report, and warnings come after it.
-        report, _ = json.JSONDecoder().raw_decode(text[f"\n{text}".index("\n{") :])
+        report, _end = json.JSONDecoder().raw_decode(text[f"\n{text}".index("\n{") :])
         return Ended(dict(report["plays"][0]["tasks"][0]["hosts"]["host"]), text)
     except (ValueError, LookupError):
         return Ended({}, text)

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # Made by the role modelyard.mlops.ingress.
 # Copyright: The Modelyard authors
 # SPDX-License-Identifier: Apache-2.0

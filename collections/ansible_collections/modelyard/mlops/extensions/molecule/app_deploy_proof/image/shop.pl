@@ -1,4 +1,3 @@
-#!/usr/bin/perl
 # SPDX-License-Identifier: Apache-2.0
 # An app that is not ours in any way: another language, a port of its own, no model. It says with each answer which
 # release it is. BEHAVIOUR names what is wrong with it, AFTER is the number of answers to /ready that are still right.

@@ -72,7 +72,7 @@ def test_disk_fills_up(
 def test_disk_that_is_too_small_is_named_before_a_byte_is_sent(
     body: Body, controller: Controller, image: tuple[str, str]
 ) -> None:
-    name, _ = image
+    name, _unused = image
     body.run(f"mkdir -p {STAGING}; mount -t tmpfs -o size=8m none {STAGING}")
     try:
         refused = controller.bring(name)

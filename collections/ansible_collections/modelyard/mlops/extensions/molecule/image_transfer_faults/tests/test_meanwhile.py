@@ -64,7 +64,7 @@ def test_image_is_deleted_between_plan_and_send(body: Body, controller: Controll
 
 def test_image_below_is_deleted_on_the_host(body: Body, controller: Controller, image: tuple[str, str]) -> None:
     """The plan sends only the layer of code. The engine refuses that now, so all layers go, and the role says so."""
-    below, _ = image
+    below, _unused = image
     controller.bring(below).image(below)
     name = f"{below}-next"
     key = build(name, "other code", below, [5 * MIB] * 3)
@@ -100,7 +100,7 @@ def test_name_moves_on_the_controller(body: Body, controller: Controller, image:
 
 def test_name_moves_on_the_host(body: Body, controller: Controller, image: tuple[str, str]) -> None:
     """Somebody gives the name to another image of the host: in the end it means the verified one."""
-    below, _ = image
+    below, _unused = image
     controller.bring(below).image(below)
     name = f"{below}-next"
     key = build(name, "other code", below, [5 * MIB] * 3)

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Answers on the loopback ports given as arguments with the request that arrived, as JSON.
 

@@ -62,7 +62,7 @@ def certificate(host: Host, client: Client) -> Iterator[str]:
 def test_replaced_file_is_used_without_a_reload_or_a_lost_request(host: Host, client: Client) -> None:
     before = process(host)
     with Traffic(client.address, tls=True) as traffic:
-        for _ in range(5):
+        for _unused in range(5):
             assert becomes(client, NAME, make(host, f"{FOLDER}/{NAME}.pem"))
     assert process(host) == before
     assert not traffic.lost

@@ -144,7 +144,7 @@ def test_exporters_are_read_from_elsewhere_with_a_login(client: Client) -> None:
 
 def test_address_that_fails_to_log_in_must_wait(host: Host, client: Client) -> None:
     right, wrong = (basic("admin", password) for password in (PASSWORD, "wrong"))
-    statuses = [client.get("/grafana", tls=True, Authorization=wrong).status for _ in range(6)]
+    statuses = [client.get("/grafana", tls=True, Authorization=wrong).status for _unused in range(6)]
     assert statuses == [401] * 5 + [429]
     answer = client.get("/grafana", tls=True, Authorization=right)
     assert (answer.status, answer.json["title"]) == (429, "too many failed logins")

@@ -33,7 +33,7 @@ def ask(host: Host, path: str, *headers: str, method: str = "GET", body: str = "
     )
     words = [method, SERVER + path, body, *headers]
     output = host.check_output("python3 -c %s " + " ".join(["%s"] * len(words)), script, *words)
-    status, _, text = output.partition("\n")
+    status, _unused, text = output.partition("\n")
     return int(status), text.rstrip("\n")
 
 

@@ -57,8 +57,8 @@ def test_the_container_is_hardened(sqlite: Host) -> None:
 
 def test_one_process_serves_and_no_job_runner_waits(sqlite: Host) -> None:
     found = processes(sqlite)
-    assert [command.split()[0].rpartition("/")[2] for command, _ in found] == ["docker-init", "python"]
-    assert sum(memory for _, memory in found) <= 400
+    assert [command.split()[0].rpartition("/")[2] for command, _unused in found] == ["docker-init", "python"]
+    assert sum(memory for _unused, memory in found) <= 400
 
 
 def test_the_data_is_the_servers_alone(sqlite: Host) -> None:

@@ -27,7 +27,7 @@ def bucket(postgresql: Host) -> Iterator[str]:
     """S3, emulated where the container of the host looks for it; yields the address."""
     (endpoint,) = (
         value
-        for name, _, value in (one.partition("=") for one in inspect(postgresql)["Config"]["Env"])
+        for name, _unused, value in (one.partition("=") for one in inspect(postgresql)["Config"]["Env"])
         if name == "MLFLOW_S3_ENDPOINT_URL"
     )
     address = urlsplit(endpoint)

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import tarfile
+from collections.abc import Sequence
 
 import pytest
 
@@ -26,7 +27,7 @@ def cut(content: bytes, size: int = 1000) -> tuple[Blob, dict[str, bytes]]:
     return Blob(digest(content), len(content), tuple(hashlib.sha256(p).hexdigest() for p in pieces)), chunks
 
 
-def assemble(blobs: list[bytes], layers: list[bytes] = LAYERS) -> bytes:
+def assemble(blobs: list[bytes], layers: Sequence[bytes] = tuple(LAYERS)) -> bytes:
     known: dict[str, bytes] = {}
     parts = []
     for content in (config(layers), *blobs):

@@ -97,7 +97,7 @@ def test_sweep_drops_what_is_old(tmp_path: Path) -> None:
 
 def test_sweep_keeps_what_was_used_last_within_the_bound(tmp_path: Path) -> None:
     cache = Cache(tmp_path, max_bytes=2500, max_age=1000)
-    blobs = [cache.add([os.urandom(1000)]) for _ in range(3)]
+    blobs = [cache.add([os.urandom(1000)]) for _unused in range(3)]
     for age, blob in zip((10, 30, 20), blobs, strict=True):
         os.utime(tmp_path / "blobs" / f"{blob.digest[7:]}.json", (0, time.time() - age))
     cache.sweep()

@@ -39,7 +39,7 @@ def assemble(*sent: bytes) -> dict[str, bytes]:
     blobs = [blob(content) for content in (CONFIG, *sent)]
     known = {entry.chunks[0]: content for entry, content in blobs}
     read = functools.partial(map, known.__getitem__)
-    parts = [entry for entry, _ in blobs]
+    parts = [entry for entry, _unused in blobs]
     stream = b"".join(layout(parts[0], DIGESTS, SIZES, parts[1:], "arriving:0123abcd", read))
     assert len(stream) % tarfile.BLOCKSIZE == 0
     with tarfile.open(fileobj=io.BytesIO(stream)) as archive:

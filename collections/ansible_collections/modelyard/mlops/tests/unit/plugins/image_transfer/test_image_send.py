@@ -48,7 +48,7 @@ def test_progress_is_shown_for_each_pack(cache: Cache, staging: Staging, monkeyp
 
 
 def test_what_is_there_is_not_sent_and_the_end_is_the_end(cache: Cache, staging: Staging) -> None:
-    blobs = [cache.add([os.urandom(1500)]) for _ in range(2)]
+    blobs = [cache.add([os.urandom(1500)]) for _unused in range(2)]
     shown: list[str] = []
     one = sender(cache, staging, shown, 3000)
     one.send((chunk for blob in blobs for chunk in blob.chunks), [blobs[0].chunks[0].id], ["zstd", "zlib"])

@@ -130,7 +130,7 @@ def test_containerd_store_is_asked_for_the_key_once(cache: Cache, engine: FakeEn
     manifest = "sha256:" + "e" * 64
     engine.images[manifest] = engine.images.pop(DIGESTS[0])
     engine.tags["app:1"] = manifest
-    for _ in range(2):
+    for _unused in range(2):
         source = EngineSource("app:1", cache, engine)
         assert source.describe()[0].key == DIGESTS[0]
     export(source, cache, source.describe()[0], DIGESTS)

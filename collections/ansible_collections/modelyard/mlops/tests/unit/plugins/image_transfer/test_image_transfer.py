@@ -78,7 +78,7 @@ class Host:
         if name == "image_pull":
             return image_pull.pull(target, module_args["name"], module_args["reference"], None, check)
         if name == "image_prune":
-            gone, _ = image_prune.prune(target, module_args["images"], module_args["keep"], str(self.apps), check)
+            gone, _unused = image_prune.prune(target, module_args["images"], module_args["keep"], str(self.apps), check)
             return {"removed": [{"name": record.names[-1], "key": record.key} for record in gone]}
         self.before_load()
         try:

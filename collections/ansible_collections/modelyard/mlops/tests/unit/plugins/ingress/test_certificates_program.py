@@ -125,7 +125,7 @@ def test_bad_file_is_named_and_stops_neither_the_good_ones_nor_the_service(progr
 def test_certbots_two_files_become_one(program: ModuleType, tmp_path: Path) -> None:
     lineage = tmp_path / "live/x.example.org"
     lineage.mkdir(parents=True)
-    key, _, certificate = pem(tmp_path / "x").partition("-----BEGIN CERTIFICATE")
+    key, _unused, certificate = pem(tmp_path / "x").partition("-----BEGIN CERTIFICATE")
     (lineage / "privkey.pem").write_text(key)
     (lineage / "fullchain.pem").write_text("-----BEGIN CERTIFICATE" + certificate)
     program.take_over(lineage)

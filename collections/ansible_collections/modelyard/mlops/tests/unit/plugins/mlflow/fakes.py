@@ -92,7 +92,7 @@ class FakeMlflow:
         for path, content in self.files.items():
             if inner and not path.startswith(inner + "/"):
                 continue
-            name, _, rest = path[len(inner) :].lstrip("/").partition("/")
+            name, _unused, rest = path[len(inner) :].lstrip("/").partition("/")
             # A name that climbs is listed as it is, as a hostile server would.
             if name == ".." or not rest:
                 entries[path] = {"path": path if name == ".." else name, "is_dir": False, "file_size": len(content)}

@@ -25,7 +25,7 @@ def store(tmp_path: Path) -> ModelStore:
 def fetch(store: ModelStore, server: FakeMlflow) -> tuple[Path, str]:
     client = MlflowClient(server.uri)
     version = client.aliased("iris", "champion")
-    digest, _ = store.fetch(client, version)
+    digest, _unused = store.fetch(client, version)
     return Path(store.path(version)), digest
 
 
@@ -126,7 +126,7 @@ def test_a_failed_fetch_keeps_what_was_there(store: ModelStore, server: FakeMlfl
 
 
 def test_altered_files_are_not_taken_for_the_version(store: ModelStore, server: FakeMlflow) -> None:
-    folder, _ = fetch(store, server)
+    folder, _unused = fetch(store, server)
     (folder / "model.onnx").write_bytes(b"altered")
     assert known(store, server) is None
     fetch(store, server)
@@ -140,7 +140,7 @@ def test_the_same_number_from_a_registry_built_anew_is_another_version(store: Mo
 
 
 def test_a_folder_without_its_record_was_never_finished(store: ModelStore, server: FakeMlflow) -> None:
-    folder, _ = fetch(store, server)
+    folder, _unused = fetch(store, server)
     folder.with_name("2.json").unlink()
     assert known(store, server) is None
 

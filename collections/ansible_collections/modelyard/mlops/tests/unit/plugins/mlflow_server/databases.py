@@ -11,9 +11,10 @@ from pathlib import Path
 
 def execute(path: Path, *statements: str) -> None:
     """Run statements in a database."""
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
         for statement in statements:
             connection.execute(statement)
+        connection.commit()
 
 
 def runs(path: Path) -> list[str]:

@@ -57,7 +57,7 @@ def test_an_archive_without_artifacts_says_so(database: Sqlite, archives: Archiv
 
 
 def test_the_oldest_goes_and_occasions_do_not_compete(database: Sqlite, archives: Archives) -> None:
-    ordinary = [archives.next_name() for _ in range(3)]
+    ordinary = [archives.next_name() for _unused in range(3)]
     upgrade = archives.next_name(UPGRADE)
     for name in (ordinary[0], upgrade, ordinary[1]):
         archives.write(name, database)

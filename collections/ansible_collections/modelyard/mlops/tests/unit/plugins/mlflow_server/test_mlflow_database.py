@@ -72,7 +72,7 @@ def test_even_a_damaged_database_is_put_back(data: Path, database: Sqlite, tmp_p
     database.keep(str(kept))
     (data / "mlflow.db").write_text("other")
     (data / "mlflow.db-journal").write_text("other")
-    for _ in range(2):
+    for _unused in range(2):
         database.put_back(str(kept))
         assert (data / "mlflow.db").read_text() == "damaged"
         assert (data / "mlflow.db-wal").read_text() == "and more"

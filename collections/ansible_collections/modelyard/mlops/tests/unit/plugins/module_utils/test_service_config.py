@@ -248,7 +248,7 @@ def page() -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def test_verify_by_status_and_text(page: tuple[str, dict[str, str]]) -> None:
-    url, _ = page
+    url, _unused = page
     assert Verify(url + "/ready", contains="ready").problem(0) is None
     assert "does not contain" in str(Verify(url + "/ready", contains="other").problem(0))
     assert "answered 503 instead of 200: ready" in str(Verify(url + "/").problem(0))

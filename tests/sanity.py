@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs `ansible-test sanity` on the collection: all of it, or the tests named. It knows no exception: no ignore file.
+
+python tests/sanity.py                      all, on every supported Python that is on PATH
+python tests/sanity.py quick                without what takes minutes: pylint, and import on more Pythons than this
+python tests/sanity.py pep8 yamllint        these
+
+Each test gets an environment of its own by ansible-test, kept in .cache/sanity.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+COLLECTION = ROOT / "collections/ansible_collections/modelyard/mlops"
+HOME = ROOT / ".cache/sanity"
+SLOW = ("import", "pylint")
+# An environment's first pip; ansible-test would download it from where a company's machine does not get to.
+PIP = "import ensurepip\n\nensurepip.bootstrap()\n"
+
+
+def main(words: list[str]) -> int:
+    """Run the tests; return the exit code."""
+    command = [str(Path(sys.executable).with_name("ansible-test")), "sanity", "--local", "--color", "no"]
+    runs = [[f"--test={word}" for word in words]]
+    if words == ["quick"]:
+        this = f"--python={sys.version_info.major}.{sys.version_info.minor}"
+        runs = [[f"--skip-test={test}" for test in SLOW], ["--test=import", this]]
+    environment = _environment()
+    return max(subprocess.run([*command, *run], cwd=COLLECTION, env=environment).returncode for run in runs)
+
+
+def _environment() -> dict[str, str]:
+    """Return an environment with a home of its own, the tools first on PATH, and each Python that pyenv has."""
+    cache = HOME / ".ansible/test/cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    (cache / f"get_pip_{_pip_version()}.py").write_text(PIP)
+    for shared in (".config", ".cache"):  # pip finds its configuration and its cache where the user has them
+        if not (HOME / shared).is_symlink():
+            (HOME / shared).symlink_to(Path.home() / shared)
+    places = [str(Path(sys.executable).parent)]
+    if pyenv := shutil.which("pyenv"):
+        # Its shims run what one folder has chosen, and ansible-test takes each for a Python.
+        root = subprocess.run([pyenv, "root"], capture_output=True, text=True, check=True).stdout.strip()
+        places += map(str, sorted(Path(root).glob("versions/3.*/bin")))
+    environment = {**os.environ, "HOME": str(HOME), "PATH": os.pathsep.join([*places, os.environ["PATH"]])}
+    environment.pop("ANSIBLE_CONFIG", None)
+    return environment
+
+
+def _pip_version() -> str:
+    """Return the version of the first pip as ansible-test spells it in its cache: 24_2."""
+    import ansible_test  # it is no dependency of what imports this module
+
+    source = Path(ansible_test.__path__[0]) / "_internal/python_requirements.py"
+    found = re.search(r"pip='([\d.]+)'", source.read_text())
+    return found[1].replace(".", "_") if found else "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
