@@ -31,9 +31,22 @@ test: setup-dev ## Run every test: unit, molecule, end to end
 	@$(BIN)/python tests/run.py $(ARGS)
 
 ##@ Delivery (ENV=rehearsal or production)
-.PHONY: deliver terraform bootstrap images archives site train status load down secrets credentials rollback backup restore
+.PHONY: deliver plan preview drift report terraform bootstrap images archives site train status load down secrets
+.PHONY: credentials rollback backup restore
 deliver: setup ## Terraform, images and site.yml: what a merge to main does
 	@$(DELIVERY) deliver $(ARGS)
+
+plan: setup ## Say what a delivery would change in the cloud
+	@$(DELIVERY) plan
+
+preview: setup ## Say what a delivery would change on the hosts
+	@$(DELIVERY) preview
+
+drift: setup ## Say what is no longer as the commit says, in the cloud and on the hosts
+	@$(DELIVERY) drift
+
+report: setup ## In a workflow: tell GitHub what WHAT=plan, preview, drift, deliver or train found
+	@$(DELIVERY) report $(WHAT) $(NUMBER)
 
 terraform: setup ## Only Terraform (and, in the rehearsal, the hosts that stand in for instances)
 	@$(DELIVERY) terraform
@@ -54,7 +67,7 @@ train: setup ## Train once more and redeploy with the model that is best now
 	@$(DELIVERY) train $(ARGS)
 
 rollback: setup ## Bring an app's previous release back; APP=iris, optionally RELEASE=3
-	@$(DELIVERY) play modelyard.mlops.rollback -e app=$(or $(APP),iris) $(if $(RELEASE),-e release=$(RELEASE)) $(ARGS)
+	@$(DELIVERY) play modelyard.mlops.rollback -e "app=$${APP:-iris}" $${RELEASE:+-e "release=$$RELEASE"} $(ARGS)
 
 backup: setup ## Save MLflow's database and artifacts on their host; TO=folder brings the backup here too
 	@$(DELIVERY) play modelyard.mlops.backup $(if $(TO),-e mlflow_backup_fetch=$(abspath $(TO))) $(ARGS)
@@ -70,14 +83,22 @@ status: setup ## Say what runs where, and its history
 load: setup-dev ## Send predictions for a while: RATE=20 a second FOR=60 seconds, a share BAD=0.05, a share DRIFT=0.3
 	@RATE=$(or $(RATE),20) FOR=$(or $(FOR),60) HOST=http://$$($(DELIVERY) address) $(BIN)/python tests/load/run.py
 
-secrets: setup ## Make the environment's passwords, where there are none yet
+secrets: setup ## Make the environment's secrets that there are not yet: production's into its vault
 	@$(DELIVERY) secrets
 
 credentials: setup ## In a workflow: put the keys of its environment where SSH and Ansible look for them
 	@$(DELIVERY) credentials
 
 down: setup ## Remove everything that `make up` made, and nothing else
-	@$(DELIVERY) down $(ARGS)
+	@$(DELIVERY) down $${ARGS:+"$$ARGS"}
+
+##@ The collection
+.PHONY: collection publish
+collection: setup ## Build it into dist/; for a release, with its TAG=v1.2.3
+	@$(DELIVERY) collection $${TAG:+"$$TAG"}
+
+publish: setup ## Publish on Galaxy what `make collection` built
+	@$(DELIVERY) publish
 
 ##@ Development
 .PHONY: lint sanity unit molecule e2e benchmark dashboards pictures docs lock scenarios
@@ -104,6 +125,7 @@ dashboards: setup-dev ## Build the dashboards from their Python into the Grafana
 
 docs: setup-dev ## Bring the generated parts of READMEs up to date, and build the site into .cache/docs
 	@PYTHONPATH=tests $(BIN)/python -m docs generate
+	@$(BIN)/python tests/terraform_readmes.py --write
 	@PYTHONPATH=tests $(BIN)/python -m docs site
 
 pictures: setup-dev ## Draw the dashboards with what a yard that is up has measured in the last MINUTES=30

@@ -11,15 +11,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import asdict
 
 from rehearsal import bodies, cloud
 
+from . import bucket, engine, galaxy, images, preflight, reports, site, sources, summary, vault
 from . import credentials as keys
-from . import engine, images, preflight, site, summary
+from . import drift as drift_of
 from . import secrets as passwords
 from . import terraform as infrastructure
 from .errors import DeliveryError
+from .github import Repository
+from .plan import Plan
 from .run import Run
 from .yard import Yard
 
@@ -44,6 +47,7 @@ def up(run: Run, yard: Yard, arguments: list[str]) -> None:
 @verb
 def deliver(run: Run, yard: Yard, arguments: list[str]) -> None:
     """Make the yard's hosts what the commit says."""
+    sources.check(yard.root)
     if yard.rehearsed:
         passwords.ensure(yard.secrets)
     terraform(run, yard, [])
@@ -57,7 +61,7 @@ def terraform(run: Run, yard: Yard, arguments: list[str]) -> None:
     """Apply Terraform; in the rehearsal, start the cloud before and give the instances bodies after."""
     with run.phase("terraform"):
         environment = _cloud(yard, start=True)
-        if infrastructure.deliver(run, yard, environment, _variables(yard)).changed:
+        if infrastructure.deliver(run, yard, environment, _variables(yard), _accept(yard)).changed:
             run.say("  the cloud was changed")
     if yard.rehearsed:
         with run.phase("hosts"):
@@ -65,6 +69,43 @@ def terraform(run: Run, yard: Yard, arguments: list[str]) -> None:
             done = bodies.reconcile(yard.name, bodies.instances(environment), image, yard.known_hosts)
             for name, what in done.items():
                 run.say(f"  {name}: {what}")
+
+
+@verb
+def plan(run: Run, yard: Yard, arguments: list[str]) -> None:
+    """Say what a delivery would change in the cloud; change nothing."""
+    with run.phase("plan"):
+        found, _ = infrastructure.look(run, yard, _cloud(yard, start=True), _variables(yard))
+    _report(run, yard, "plan", reports.Report(f"Plan for {yard.name}", found.markdown(yard.name)))
+
+
+@verb
+def preview(run: Run, yard: Yard, arguments: list[str]) -> None:
+    """Say what a delivery would change on the hosts that there are; change nothing."""
+    found = drift_of.Drift(hosts=_check(run, yard))
+    listed = "\n".join(f"- `{line}`" for line in found.hosts) or "Nothing would change on the hosts."
+    _report(run, yard, "preview", reports.Report(f"Preview for {yard.name}", f"### Hosts, {yard.name}\n\n{listed}"))
+
+
+@verb
+def drift(run: Run, yard: Yard, arguments: list[str]) -> None:
+    """Say what in the cloud and on the hosts is no longer as the commit says; change nothing."""
+    with run.phase("cloud"):
+        environment = _cloud(yard)
+        planned, known = infrastructure.look(run, yard, environment, _variables(yard))
+        strangers = drift_of.strangers(bucket.client("ec2", environment), known)
+    found = drift_of.Drift(drift_of.in_cloud(planned), strangers, _check(run, yard), planned.digest)
+    text = found.markdown(yard.name, yard.commit())
+    _report(run, yard, "drift", reports.Report(f"{yard.name} has drifted", text, wrong=bool(found)))
+    if found:
+        raise DeliveryError(f"{yard.name} has drifted: `make deliver` puts right what Terraform and the roles know")
+
+
+@verb
+def report(run: Run, yard: Yard, arguments: list[str]) -> None:
+    """Tell GitHub what a verb found: `plan` and `preview` on pull request NUMBER, the others as an issue."""
+    what, *number = arguments
+    run.say(reports.tell(yard, what, int(number[0]) if number else None, os.environ))
 
 
 @verb
@@ -118,9 +159,14 @@ def status(run: Run, yard: Yard, arguments: list[str]) -> None:
 
 @verb
 def secrets(run: Run, yard: Yard, arguments: list[str]) -> None:
-    """Make the passwords that the yard has not got yet."""
-    made = passwords.ensure(yard.secrets)
-    run.say(f"{yard.secrets}: {'made' if made else 'nothing is missing'}")
+    """Make the secrets that the yard has not got yet: production's into its vault, for a commit."""
+    if yard.rehearsed:
+        made = passwords.ensure(yard.secrets)
+        run.say(f"{yard.secrets}: {', '.join(made) or 'nothing is missing'}")
+        return
+    password_file = yard.state / keys.VAULT_PASSWORD_FILE
+    made = vault.ensure(yard.vault, password_file)
+    run.say(f"{yard.vault}: {', '.join(made) or 'nothing is missing'}\nIts password is in {password_file}: keep it")
 
 
 @verb
@@ -131,15 +177,33 @@ def credentials(run: Run, yard: Yard, arguments: list[str]) -> None:
 
 
 @verb
+def collection(run: Run, yard: Yard, arguments: list[str]) -> None:
+    """Build the collection into dist/; with a tag, for its release."""
+    with run.phase("collection"):
+        archive = galaxy.build(run, yard.root, yard.root / "dist", arguments[0] if arguments else None)
+    run.say(f"{archive}")
+
+
+@verb
+def publish(run: Run, yard: Yard, arguments: list[str]) -> None:
+    """Publish what `collection` built on Galaxy."""
+    built = list((yard.root / "dist").glob("*.tar.gz"))
+    if len(built) != 1 or not os.environ.get("GALAXY_API_KEY"):
+        raise DeliveryError(f"dist/ holds {len(built)} archives, one is published, with the key in GALAXY_API_KEY")
+    with run.phase("publish"):
+        galaxy.publish(run, built[0], os.environ["GALAXY_API_KEY"])
+
+
+@verb
 def address(run: Run, yard: Yard, arguments: list[str]) -> None:
     """Print the API's address and nothing else, for other commands."""
-    print(_api_address(yard))
+    print(site.places(yard, _cloud(yard)).app)
 
 
 @verb
 def down(run: Run, yard: Yard, arguments: list[str]) -> None:
-    """Remove all that `up` made for this yard, and nothing else; production wants its name said."""
-    if not yard.rehearsed and arguments != [yard.name]:
+    """Remove all that `up` made for this yard, and nothing else; production wants its name said, and no other."""
+    if arguments != [yard.name] and (arguments or not yard.rehearsed):
         raise DeliveryError(
             f"this destroys the servers of {yard.name} and what is on them; "
             f"if that is meant: make down ENV={yard.environment} ARGS={yard.name}"
@@ -178,7 +242,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             VERBS[options.verb](Run(yard.log), yard, options.arguments)
             return 0
         with yard.locked(options.verb):
-            VERBS[options.verb](Run(yard.log), yard, options.arguments)
+            _tracked(options.verb, yard, options.arguments)
     except DeliveryError as error:
         print(f"\n✗ {error}", file=sys.stderr)
         return 1
@@ -186,6 +250,54 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"\n✗ stopped; nothing is left locked, and `make {options.verb}` again finishes the job", file=sys.stderr)
         return 130
     return 0
+
+
+def _tracked(name: str, yard: Yard, arguments: list[str]) -> None:
+    """Run a verb; when it is the delivery, keep a report of how it ended for the workflow to tell."""
+    run = Run(yard.log)
+    if name not in ("deliver", "train"):
+        VERBS[name](run, yard, arguments)
+        return
+    reports.forget(yard, name)
+    try:
+        VERBS[name](run, yard, arguments)
+    except DeliveryError as error:
+        told = f"Commit `{yard.commit()}` did not get to {yard.name}; what served before still does."
+        text = f"{told}\n\n```text\n{error}\n```"
+        reports.keep(yard, name, reports.Report(f"`make {name}` to {yard.name} failed", text, wrong=True))
+        raise
+    reports.keep(yard, name, reports.Report("", f"Commit `{yard.commit()}` was delivered to {yard.name}."))
+
+
+def _accept(yard: Yard) -> Callable[[Plan], None] | None:
+    """Return what refuses a plan: in a workflow that asks for a review, all but the reviewed one."""
+    if os.environ.get("REVIEW") != "required":
+        return None
+    # Who starts a delivery by hand says which plan they have read.
+    approved = os.environ.get("APPROVED_PLAN")
+    return lambda found: found.check(
+        approved or Repository.here(os.environ).reviewed_plan(os.environ["GITHUB_SHA"], f"plan {yard.name}")
+    )
+
+
+def _check(run: Run, yard: Yard) -> tuple[str, ...]:
+    """Return the tasks of site.yml that would change something on the hosts."""
+    build(run, yard, [])
+    with run.phase("hosts"):
+        return drift_of.on_hosts(site.lines(run, yard, "site.yml", _cloud(yard), ["--check"]))
+
+
+def _report(run: Run, yard: Yard, what: str, found: reports.Report) -> None:
+    reports.keep(yard, what, found)
+    run.say(f"\n{found.text}")
+    _add_to_job_page(found.text)
+
+
+def _add_to_job_page(text: str) -> None:
+    """Show a text on the page of the workflow's job, when this is one."""
+    if page := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with open(page, "a") as file:
+            file.write(f"{text}\n")
 
 
 def _cloud(yard: Yard, start: bool = False) -> dict[str, str]:
@@ -223,32 +335,12 @@ def _site(run: Run, yard: Yard, arguments: Sequence[str]) -> dict[str, site.Reca
 
 
 def _summarise(run: Run, yard: Yard, changed: int | None) -> None:
-    address = _api_address(yard)
+    places = site.places(yard, _cloud(yard))
     try:
-        found = summary.served(address, yard)
+        found = summary.served(places, yard)
     except OSError as error:
-        raise DeliveryError(f"the API at http://{address}/ does not say what it serves: {error}") from error
-    text = summary.text(yard, address, found, run.durations, changed)
+        raise DeliveryError(f"the API at http://{places.app}/ does not say what it serves: {error}") from error
+    text = summary.text(yard, places, found, run.durations, changed)
     run.say(text)
-    if page := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with open(page, "a") as file:
-            file.write(f"```text\n{text.strip()}\n```\n")
-    (yard.state / "summary.json").write_text(json.dumps({"address": address, "seconds": run.durations}) + "\n")
-
-
-def _api_address(yard: Yard) -> str:
-    """Return the address of the first host of group `app`, as the inventory has it."""
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-inventory"), "-i", yard.inventory, "--list"],
-        env=site.environment(yard, _cloud(yard)),
-        cwd=yard.root,
-        capture_output=True,
-        text=True,
-    )
-    try:
-        found = json.loads(done.stdout)
-        host = found["_meta"]["hostvars"][found["app"]["hosts"][0]]["ansible_host"]
-        # Ansible marks what comes from a cloud as not to be templated.
-        return str(host["__ansible_unsafe"] if isinstance(host, dict) else host)
-    except (ValueError, LookupError) as error:
-        raise DeliveryError(f"no host of group `app` in {yard.inventory}: {done.stderr.strip()[-500:]}") from error
+    _add_to_job_page(f"```text\n{text.strip()}\n```")
+    (yard.state / "summary.json").write_text(json.dumps({**asdict(places), "seconds": run.durations}) + "\n")

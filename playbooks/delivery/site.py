@@ -3,21 +3,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from . import credentials
-from .run import Run
+from .errors import DeliveryError
+from .run import LAST_LINES, Run
 from .yard import Yard
 
 _RECAP = re.compile(r"^(?P<host>\S+)\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+)\s+unreachable=(?P<unreachable>\d+)"
                     r"\s+failed=(?P<failed>\d+)")  # fmt: skip
+_ERROR = re.compile(r"^\[ERROR\]: (?:Task failed: )?(?:(?:Module|Action) failed: )?(?P<reason>.*)")
 _HEADLINE = re.compile(r"^(?:PLAY|TASK|RUNNING HANDLER) \[(?P<name>[^\]]+)\]")
 # What image_transfer and training_run print while they work.
 _STEP = re.compile(r"\S+: \S+: [\d.]+ \S+ of [\d.]+ |\[\S+\] training ")
@@ -33,6 +38,15 @@ class Recap:
 
     ok: int
     changed: int
+
+
+@dataclass(frozen=True)
+class Places:
+    """The addresses of the hosts, one of each kind; all three may be the same."""
+
+    app: str
+    tracking: str
+    monitoring: str
 
 
 def environment(yard: Yard, cloud: Mapping[str, str]) -> dict[str, str]:
@@ -69,11 +83,19 @@ def play(
 ) -> dict[str, Recap]:
     """Run a playbook of playbooks/ (or a collection's, by its FQCN) and return its recap by host.
 
-    :raises DeliveryError: a task failed; the message carries the last lines.
+    :raises DeliveryError: a task failed; the message says why.
     """
+    return recap(lines(run, yard, playbook, cloud, arguments))
+
+
+def lines(run: Run, yard: Yard, playbook: str, cloud: Mapping[str, str], arguments: Sequence[str] = ()) -> list[str]:
+    """Run a playbook as `play` does, and return what it printed."""
     argv = command(yard, playbook, arguments)
-    _, lines = run.command(argv, env=environment(yard, cloud), cwd=yard.root, status=progress)
-    return recap(lines)
+    code, printed = run.command(argv, env=environment(yard, cloud), cwd=yard.root, status=progress, expect=range(256))
+    if code:
+        told = reasons(printed) or printed[-LAST_LINES:]
+        raise DeliveryError("\n".join([f"{playbook} ended with exit code {code}:", *told]))
+    return printed
 
 
 def command(yard: Yard, playbook: str, arguments: Sequence[str] = ()) -> list[str]:
@@ -84,6 +106,43 @@ def command(yard: Yard, playbook: str, arguments: Sequence[str] = ()) -> list[st
     return [program, "-i", str(yard.inventory), target, *secrets, *arguments]
 
 
+def reasons(printed: Sequence[str]) -> list[str]:
+    """Return why tasks failed, each reason once: what Ansible says of an error, up to where the task stands."""
+    found: list[str] = []
+    inside = False
+    for line in printed:
+        if error := _ERROR.match(line):
+            inside, line = True, error["reason"]
+        elif line.startswith("Origin: "):
+            inside = False
+        if inside and line.strip():
+            found.append(line)
+    return list(dict.fromkeys(found))
+
+
+def places(yard: Yard, cloud: Mapping[str, str]) -> Places:
+    """Return where the yard's services are: the first host of each group of the inventory.
+
+    :raises DeliveryError: a group has no host.
+    """
+    program = Path(sys.executable).with_name("ansible-inventory")
+    command = [str(program), "-i", str(yard.inventory), "--list"]
+    done = subprocess.run(command, env=environment(yard, cloud), cwd=yard.root, capture_output=True, text=True)
+    try:
+        found = json.loads(done.stdout)
+        return Places(*(_address(found, group) for group in ("app", "tracking", "monitoring")))
+    except (ValueError, LookupError) as error:
+        raise DeliveryError(
+            f"{yard.inventory} has no host in one of app, tracking, monitoring: {done.stderr.strip()[-500:]}"
+        ) from error
+
+
+def _address(inventory: Mapping[str, Any], group: str) -> str:
+    host = inventory["_meta"]["hostvars"][min(inventory[group]["hosts"])]["ansible_host"]
+    # Ansible marks what comes from a cloud as not to be templated.
+    return str(host["__ansible_unsafe"] if isinstance(host, dict) else host)
+
+
 def progress(line: str) -> str | None:
     """Return what a line of Ansible's output says of where it is: a play, a task, or how far a long task got."""
     found = _HEADLINE.match(line)
@@ -92,7 +151,7 @@ def progress(line: str) -> str | None:
     return line if _STEP.match(line) else None
 
 
-def recap(lines: Sequence[str]) -> dict[str, Recap]:
+def recap(printed: Sequence[str]) -> dict[str, Recap]:
     """Read the play recap at the end of Ansible's output."""
-    found = (_RECAP.match(line) for line in lines)
+    found = (_RECAP.match(line) for line in printed)
     return {match["host"]: Recap(int(match["ok"]), int(match["changed"])) for match in found if match}

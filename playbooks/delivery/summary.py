@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from .site import Places
 from .yard import Yard
 
 MODEL = "iris"
@@ -33,16 +34,16 @@ class Served:
     grafana: bool
 
 
-def served(address: str, yard: Yard) -> Served:
+def served(places: Places, yard: Yard) -> Served:
     """Ask the API which model answers, and MLflow how good it was in training.
 
     :raises OSError: the API does not answer.
     """
-    answer = _get(f"http://{address}/version")
+    answer = _get(f"http://{places.app}/version")
     password = yaml.safe_load(yard.secrets.read_text())["modelyard_admin_password"] if yard.secrets.exists() else ""
     version = str(answer["model_version"])
     try:
-        accuracy = _accuracy(f"https://{address}/mlflow", answer["model"], version, password)
+        accuracy = _accuracy(f"https://{places.tracking}/mlflow", answer["model"], version, password)
     except (OSError, KeyError, StopIteration):
         accuracy = None
     return Served(
@@ -50,11 +51,11 @@ def served(address: str, yard: Yard) -> Served:
         version,
         str(answer["release"]),
         accuracy,
-        _answers(f"https://{address}/grafana/api/health", password),
+        _answers(f"https://{places.monitoring}/grafana/api/health", password),
     )
 
 
-def text(yard: Yard, address: str, found: Served, durations: Mapping[str, float], changed: int | None) -> str:
+def text(yard: Yard, places: Places, found: Served, durations: Mapping[str, float], changed: int | None) -> str:
     """Return the summary: where everything is, what serves, how long it took, and what to do next."""
     accuracy = f", accuracy {found.accuracy:.3f} in cross-validation" if found.accuracy is not None else ""
     suffix = "" if yard.name == "rehearsal" else f" YARD={yard.name}"
@@ -63,16 +64,16 @@ def text(yard: Yard, address: str, found: Served, durations: Mapping[str, float]
         f"{yard.name} is up: {found.model} version {found.version} serves as release {found.release}{accuracy}",
         *([] if changed is None else [f"({changed} task{'s' * (changed != 1)} changed something on the hosts)"]),
         "",
-        f"  API         http://{address}/",
-        f"  MLflow      https://{address}/mlflow/",
-        f"  Prometheus  https://{address}/prometheus/",
-        f"  Alerts      https://{address}/alertmanager/",
-        f"  Grafana     https://{address}/grafana/" + ("" if found.grafana else NO_GRAFANA),
+        f"  API         http://{places.app}/",
+        f"  MLflow      https://{places.tracking}/mlflow/",
+        f"  Prometheus  https://{places.monitoring}/prometheus/",
+        f"  Alerts      https://{places.monitoring}/alertmanager/",
+        f"  Grafana     https://{places.monitoring}/grafana/" + ("" if found.grafana else NO_GRAFANA),
         f"  Logins      user admin, passwords in {yard.secrets}",
         f"  Log         {yard.log}",
         "",
         "Try it:",
-        f"  curl -X POST http://{address}/predict -H 'Content-Type: application/json' -d '{EXAMPLE}'",
+        f"  curl -X POST http://{places.app}/predict -H 'Content-Type: application/json' -d '{EXAMPLE}'",
         "",
         *(["Seconds:  " + ", ".join(f"{name} {took:.0f}" for name, took in durations.items())] if durations else []),
         "Next:     " + ", ".join(f"make {verb}{suffix}" for verb in ("load", "train", "status", "rollback", "down")),

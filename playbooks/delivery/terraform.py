@@ -7,54 +7,84 @@ import hashlib
 import json
 import os
 import re
+import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.exceptions import BotoCoreError, ClientError
-
-from . import terraform_program
+from . import bucket, terraform_program
+from . import plan as plan_file
 from .errors import DeliveryError
+from .plan import Plan
 from .run import Run
 from .yard import Yard
 
-BUCKET_VARIABLE = "MODELYARD_STATE_BUCKET"
 _LOCK_FILE = ".terraform.lock.hcl"
+# All else needs one of these, but for the disks with the hosts' data, which Terraform refuses to destroy.
+_BELOW_ALL = ("module.yard.module.network.aws_vpc.this", "module.yard.aws_key_pair.first_login")
 
 
-def deliver(run: Run, yard: Yard, environment: Mapping[str, str], variables: Mapping[str, Any]) -> Applied:
+def deliver(
+    run: Run,
+    yard: Yard,
+    environment: Mapping[str, str],
+    variables: Mapping[str, Any],
+    accept: Callable[[Plan], None] | None = None,
+) -> Applied:
     """Make the yard's cloud what its environment says.
 
     :param environment: how to reach the cloud, added to this process's own; empty in production.
     :param variables: values for the environment's variables beyond those of its own files.
-    :raises DeliveryError: the state bucket is missing in production, or Terraform fails.
+    :param accept: raises DeliveryError for a plan that must not be applied; without it, every plan may be.
+    :raises DeliveryError: the state bucket is missing in production, the plan is not accepted, or Terraform fails.
     """
+    root = _environment(run, yard, environment, variables)
+    return root.apply(accept)
+
+
+def look(run: Run, yard: Yard, environment: Mapping[str, str], variables: Mapping[str, Any]) -> tuple[Plan, set[str]]:
+    """Return what `deliver` would change, and the IDs of everything that Terraform knows; lock and change nothing.
+
+    :raises DeliveryError: as `deliver`.
+    """
+    root = replace(_environment(run, yard, environment, variables), locks=False)
+    try:
+        plan = root.read() if root.plan() else Plan()
+        return plan, root.known()
+    finally:
+        root.forget_plan()
+
+
+def _environment(run: Run, yard: Yard, environment: Mapping[str, str], variables: Mapping[str, Any]) -> Root:
+    """Return the yard's root module, its state bucket there."""
     if yard.rehearsed:
         bootstrap(run, yard, environment)
     root = _root(run, yard, environment, yard.terraform, variables)
-    client = _client("s3", root.environment)
-    if not _bucket_exists(client, root.bucket):
+    s3 = bucket.client("s3", root.environment)
+    if not bucket.exists(s3, root.bucket):
         raise DeliveryError(
             f"the state bucket {root.bucket} is not there: `make bootstrap ENV={yard.environment}` once"
         )
     if yard.rehearsed:
-        _drop_dead_lock(client, root)
-    return root.apply()
+        bucket.drop_dead_lock(s3, root.bucket, root.source.name)
+    return root
 
 
 def destroy(run: Run, yard: Yard, environment: Mapping[str, str], variables: Mapping[str, Any]) -> None:
-    """Remove from the cloud what `deliver` made; the state bucket stays, as the memory of it."""
+    """Remove from the cloud what `deliver` made.
+
+    The disks with the hosts' data stay, for the next `deliver` to attach, and the state bucket, as the memory of them.
+    """
     root = _root(run, yard, environment, yard.terraform, variables)
-    client = _client("s3", root.environment)
+    s3 = bucket.client("s3", root.environment)
     # Without a bucket nothing was ever made.
-    if not _bucket_exists(client, root.bucket):
+    if not bucket.exists(s3, root.bucket):
         return
     if yard.rehearsed:
-        _drop_dead_lock(client, root)
-    root.destroy()
+        bucket.drop_dead_lock(s3, root.bucket, root.source.name)
+    root.destroy(*_BELOW_ALL)
 
 
 def bootstrap(run: Run, yard: Yard, environment: Mapping[str, str], repository: str | None = None) -> bool:
@@ -67,10 +97,10 @@ def bootstrap(run: Run, yard: Yard, environment: Mapping[str, str], repository: 
     """
     root = _root(run, yard, environment, yard.root / "terraform" / "bootstrap", {"repository": repository})
     root = replace(root, variables={**root.variables, "bucket": root.bucket})
-    client = _client("s3", root.environment)
-    new = not _bucket_exists(client, root.bucket)
+    s3 = bucket.client("s3", root.environment)
+    new = not bucket.exists(s3, root.bucket)
     if new:
-        _make_bucket(client, root.bucket)
+        bucket.make(s3, root.bucket)
     done = root.work / "bootstrapped"
     changed = False
     if new or not done.exists() or done.read_text() != _given(root):
@@ -106,6 +136,7 @@ class Root:
     bucket: str
     variables: Mapping[str, Any] = field(default_factory=dict)
     lock_timeout: str = "60s"
+    locks: bool = True
 
     def init(self) -> bool:
         """Make the module ready to run; say whether there was something to do."""
@@ -127,18 +158,36 @@ class Root:
         code, _ = self.call("plan", *self._usual, *arguments, fine=(0, 2))
         return code == 2
 
-    def apply(self) -> Applied:
-        """Make the cloud what the module says, in one plan that is applied as it is."""
-        changed = self.plan()
-        if changed:
-            self.call("apply", *self._usual, str(self._plan))
-        self._plan.unlink()
+    def apply(self, accept: Callable[[Plan], None] | None = None) -> Applied:
+        """Make the cloud what the module says, in one plan that is applied as it was accepted."""
+        try:
+            changed = self.plan()
+            if changed and accept:
+                accept(self.read())
+            if changed:
+                self.call("apply", *self._usual, str(self._plan))
+        finally:
+            self.forget_plan()
         return Applied(changed=changed, outputs=self.outputs())
 
-    def destroy(self) -> None:
-        """Remove from the cloud everything that the module's state knows."""
+    def read(self) -> Plan:
+        """Return what the kept plan would change."""
+        _, text = self.call("show", "-no-color", str(self._plan))
+        return plan_file.read(self._show(str(self._plan)), "\n".join(text).strip())
+
+    def known(self) -> set[str]:
+        """Return the IDs of all that the state knows."""
+        return set(_ids(self._show().get("values", {}).get("root_module", {})))
+
+    def forget_plan(self) -> None:
+        """Remove the kept plan: it holds the variables' values."""
+        self._plan.unlink(missing_ok=True)
+
+    def destroy(self, *targets: str) -> None:
+        """Remove from the cloud the resources at these addresses, and all that needs them."""
         self.init()
-        self.call("destroy", *self._usual, "-auto-approve", self._variables_file())
+        only = [f"-target={target}" for target in targets]
+        self.call("destroy", *self._usual, *only, "-auto-approve", self._variables_file())
 
     def outputs(self) -> dict[str, Any]:
         """Return the outputs of the last apply, by name."""
@@ -159,17 +208,28 @@ class Root:
 
         :raises DeliveryError: an exit code that is not `fine`, with Terraform's own reason.
         """
-        self.work.mkdir(parents=True, exist_ok=True, mode=0o700)
-        automatic = {"TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", "TF_DATA_DIR": str(self._data)}
         code, lines = self.run.command(
             [self.binary, f"-chdir={self.source}", verb, *arguments],
-            env={**self.environment, **automatic, **self._cli_configuration()},
+            env=self._complete_environment(),
             status=progress,
             expect=range(256),
         )
         if code not in fine:
             raise DeliveryError(failure(verb, self.source, code, lines))
         return code, lines
+
+    def _show(self, *arguments: str) -> Any:
+        """Return what `terraform show -json` prints. It holds sensitive values, so it is no part of the log."""
+        command = [str(self.binary), f"-chdir={self.source}", "show", "-json", *arguments]
+        done = subprocess.run(command, env=self._complete_environment(), capture_output=True, text=True)
+        if done.returncode:
+            raise DeliveryError(failure("show", self.source, done.returncode, done.stderr.splitlines()))
+        return json.loads(done.stdout)
+
+    def _complete_environment(self) -> dict[str, str]:
+        self.work.mkdir(parents=True, exist_ok=True, mode=0o700)
+        automatic = {"TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", "TF_DATA_DIR": str(self._data)}
+        return {**self.environment, **automatic, **self._cli_configuration()}
 
     @property
     def _plan(self) -> Path:
@@ -181,7 +241,8 @@ class Root:
 
     @property
     def _usual(self) -> list[str]:
-        return ["-input=false", "-no-color", f"-lock-timeout={self.lock_timeout}"]
+        lock = f"-lock-timeout={self.lock_timeout}" if self.locks else "-lock=false"
+        return ["-input=false", "-no-color", lock]
 
     def _variables_file(self) -> str:
         path = self.work / "variables.tfvars.json"
@@ -215,6 +276,14 @@ class Root:
         return {"TF_CLI_CONFIG_FILE": str(path)}
 
 
+def _ids(module: Mapping[str, Any]) -> Iterator[str]:
+    for resource in module.get("resources", []):
+        if resource["mode"] == "managed" and "id" in resource["values"]:
+            yield resource["values"]["id"]
+    for child in module.get("child_modules", []):
+        yield from _ids(child)
+
+
 def progress(line: str) -> str | None:
     """Return the part of a line of Terraform's output that a person who waits wants to see, or None."""
     resource = re.match(r"(?:module\.[^ ]+\.)?(\w+\.[^ :]+): (.*(?:ing|elapsed\]|complete.*?))(?:\.\.\.| \[id|$)", line)
@@ -234,22 +303,6 @@ def failure(verb: str, source: Path, code: int, lines: list[str]) -> str:
     return "\n".join(message).rstrip()
 
 
-def state_bucket(env: Mapping[str, str]) -> str:
-    """Return the state bucket's name: MODELYARD_STATE_BUCKET, else one made of the AWS account's number.
-
-    :raises DeliveryError: AWS does not tell the account.
-    """
-    if env.get(BUCKET_VARIABLE):
-        return env[BUCKET_VARIABLE]
-    try:
-        return f"modelyard-state-{_client('sts', env).get_caller_identity()['Account']}"
-    except (BotoCoreError, ClientError) as error:
-        raise DeliveryError(
-            f"AWS does not say whose account this is ({error}): give credentials and a region, by AWS_PROFILE and "
-            "AWS_REGION or whatever else the AWS tools take"
-        ) from error
-
-
 def _root(run: Run, yard: Yard, environment: Mapping[str, str], source: Path, variables: Mapping[str, Any]) -> Root:
     complete = {**os.environ, **environment}
     return Root(
@@ -258,7 +311,7 @@ def _root(run: Run, yard: Yard, environment: Mapping[str, str], source: Path, va
         source=source,
         work=yard.state / "terraform" / source.name,
         environment=complete,
-        bucket=state_bucket(complete),
+        bucket=bucket.name(complete),
         variables=variables,
     )
 
@@ -266,42 +319,3 @@ def _root(run: Run, yard: Yard, environment: Mapping[str, str], source: Path, va
 def _given(root: Root) -> str:
     """Return all that decides what an apply of the module comes to, short of what others do in the cloud."""
     return root.fingerprint() + json.dumps(dict(root.variables), sort_keys=True)
-
-
-def _bucket_exists(client: Any, name: str) -> bool:
-    try:
-        client.head_bucket(Bucket=name)
-    except ClientError as error:
-        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-        if status == 404:
-            return False
-        raise DeliveryError(
-            f"the state bucket {name} is not yours to use (HTTP {status}): set {BUCKET_VARIABLE} to another name"
-        ) from error
-    return True
-
-
-def _make_bucket(client: Any, name: str) -> None:
-    region = client.meta.region_name
-    # S3's oldest region is the one that must not be named.
-    place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-    try:
-        client.create_bucket(Bucket=name, **place)
-    except ClientError as error:
-        raise DeliveryError(f"S3 does not make the state bucket {name} in {region}: {error}") from error
-
-
-def _drop_dead_lock(client: Any, root: Root) -> None:
-    """Remove the lock that a killed Terraform left: a rehearsal's cloud is its yard's, and the yard is locked by us."""
-    client.delete_object(Bucket=root.bucket, Key=f"environments/{root.source.name}/terraform.tfstate.tflock")
-
-
-def _client(service: str, environment: Mapping[str, str]) -> Any:
-    return boto3.client(
-        service,
-        endpoint_url=environment.get("AWS_ENDPOINT_URL"),
-        region_name=environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION"),
-        aws_access_key_id=environment.get("AWS_ACCESS_KEY_ID"),
-        aws_secret_access_key=environment.get("AWS_SECRET_ACCESS_KEY"),
-        aws_session_token=environment.get("AWS_SESSION_TOKEN") or None,
-    )

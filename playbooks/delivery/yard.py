@@ -63,8 +63,13 @@ class Yard:
 
     @property
     def secrets(self) -> Path:
-        """The yard's passwords, 0600."""
+        """The secrets of a rehearsal, 0600."""
         return self.state / "secrets.yml"
+
+    @property
+    def vault(self) -> Path:
+        """The secrets of an environment that is not rehearsed, encrypted and part of the repository."""
+        return self.inventory / "group_vars/all/vault.yml"
 
     @property
     def private_key(self) -> Path:

@@ -23,18 +23,25 @@ from docker.types import IPAMConfig, IPAMPool
 from delivery.errors import DeliveryError
 
 LABEL = "modelyard.yard"
+# How Terraform attaches a host's disk for data, and where playbooks mount it.
+DATA_DEVICE = "/dev/sdf"
+DATA = "/var/lib/modelyard"
 SSH_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)
 class Instance:
-    """What the cloud knows of an instance: its ID, name, private address and the public key it lets in."""
+    """What the cloud knows of an instance: its ID, name, private address, and the public key it lets in.
+
+    :param disk: the ID of the volume that its data is on; None when that is the root disk.
+    """
 
     id: str
     name: str
     address: str
     subnet: str
     public_key: str
+    disk: str | None = None
 
 
 def instances(endpoint: dict[str, str]) -> list[Instance]:
@@ -59,10 +66,16 @@ def instances(endpoint: dict[str, str]) -> list[Instance]:
             address=found["PrivateIpAddress"],
             subnet=subnets[found["SubnetId"]],
             public_key=keys[found["KeyName"]],
+            disk=_disks(found).get(DATA_DEVICE),
         )
         for reservation in running["Reservations"]
         for found in reservation["Instances"]
     ]
+
+
+def _disks(instance: dict[str, Any]) -> dict[str, str]:
+    """Return an instance's volumes by the names under which they are attached."""
+    return {disk["DeviceName"]: disk["Ebs"]["VolumeId"] for disk in instance.get("BlockDeviceMappings", [])}
 
 
 def reconcile(yard: str, wanted: list[Instance], image: str, known_hosts: Path) -> dict[str, str]:
@@ -93,11 +106,13 @@ def reconcile(yard: str, wanted: list[Instance], image: str, known_hosts: Path) 
 
 
 def remove(yard: str) -> list[str]:
-    """Remove all bodies of `yard`, their volumes and their networks; return the bodies' names."""
+    """Remove all bodies of `yard`, their disks and their networks; return the bodies' names."""
     client = docker.from_env()
     bodies = client.containers.list(all=True, filters={"label": f"{LABEL}={yard}"})
     for body in bodies:
         body.remove(v=True, force=True)
+    for disk in client.volumes.list(filters={"label": f"{LABEL}={yard}"}):
+        disk.remove()
     for network in client.networks.list(filters={"label": f"{LABEL}={yard}"}):
         network.remove()
     return [str(body.name) for body in bodies]
@@ -140,7 +155,7 @@ def _boot(client: docker.DockerClient, yard: str, instance: Instance, image: str
                 cap_drop=["SYS_RESOURCE"],
                 security_opt=["seccomp=unconfined", "apparmor=unconfined"],
                 tmpfs={"/run": "", "/tmp": ""},
-                binds=["/sys/fs/cgroup:/sys/fs/cgroup:rw"],
+                binds=["/sys/fs/cgroup:/sys/fs/cgroup:rw", *_data(client, yard, instance)],
                 network_mode=network,
                 restart_policy={"Name": "unless-stopped"},
             ),
@@ -152,6 +167,15 @@ def _boot(client: docker.DockerClient, yard: str, instance: Instance, image: str
             f"host {instance.name} cannot have the address {instance.address}: {error.explanation}"
         ) from error
     return body
+
+
+def _data(client: docker.DockerClient, yard: str, instance: Instance) -> list[str]:
+    """Return the mount of what stands for the instance's disk: another body of the same disk finds the same data."""
+    if instance.disk is None:
+        return []
+    name = f"{yard}-{instance.disk}"
+    client.volumes.create(name, labels={LABEL: yard})
+    return [f"{name}:{DATA}"]
 
 
 def _network(client: docker.DockerClient, yard: str, subnet: str) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import shlex
 import signal
 import ssl
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -23,9 +25,13 @@ import pytest
 import yaml
 from receiver import Receiver
 
+from delivery import bucket
 from delivery.yard import ROOT
+from rehearsal import cloud
 
-NAME = "e2e"
+# Each clone on a machine tests in a yard of its own, at the same time if need be.
+NAME = f"e2e-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]}"
+FLOWER = {"features": [[5.1, 3.5, 1.4, 0.2]]}
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class E2EYard:
     name: str
     root: Path
     receiver: Receiver
-    address: str = ""
+    address: str = ""  # of the host that does everything
     first_output: str = ""
     interrupted_output: str = ""
 
@@ -81,10 +87,17 @@ class E2EYard:
         return done.stdout
 
     def http(
-        self, path: str, *, body: Any = None, login: bool = False, scheme: str = "http", timeout: float = 10
+        self,
+        path: str,
+        *,
+        body: Any = None,
+        login: bool = False,
+        scheme: str = "http",
+        timeout: float = 10,
+        host: str = "",
     ) -> Answer:
-        """Ask the yard's ingress."""
-        request = urllib.request.Request(f"{scheme}://{self.address}{path}")
+        """Ask the ingress of the yard's host, or of the one at an address."""
+        request = urllib.request.Request(f"{scheme}://{host or self.address}{path}")
         if body is not None:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
@@ -99,21 +112,60 @@ class E2EYard:
         except urllib.error.HTTPError as error:
             return Answer(error.code, error.read().decode(), dict(error.headers))
 
-    def ssh(self, command: str) -> str:
-        """Run a shell command as root on the yard's host and return its output."""
+    def predict(self, host: str = "") -> Answer:
+        """Ask for a prediction that is [0]."""
+        return self.http("/predict", body=FLOWER, host=host)
+
+    def ssh(self, command: str, given: str = "") -> str:
+        """Run a shell command as root on the yard's host, `given` as its input, and return its output."""
         options = ["-i", str(self.state / "id_ed25519"), "-o", f"UserKnownHostsFile={self.state / 'known_hosts'}"]
         done = subprocess.run(
             ["ssh", *options, "-o", "BatchMode=yes", f"admin@{self.address}", f"sudo bash -c {shlex.quote(command)}"],
+            input=given,
             capture_output=True,
             text=True,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def canaries(self) -> list[tuple[str, str]]:
+        """Return what must be seen nowhere: each secret's name, and its text; of a key each line."""
+        return [
+            (name, line)
+            for name, secret in self.secrets.items()
+            for line in secret.rpartition("-END CERTIFICATE-----\n")[2].splitlines()
+            if not line.startswith("-----")
+        ]
+
     @property
     def secrets(self) -> dict[str, str]:
         loaded: dict[str, str] = yaml.safe_load((self.state / "secrets.yml").read_text())
         return loaded
+
+    def run_count(self) -> int:
+        """Return how many runs MLflow knows."""
+        api = "/mlflow/api/2.0/mlflow"
+        found = self.http(f"{api}/experiments/search?max_results=100", scheme="https", login=True).json
+        query = {"experiment_ids": [one["experiment_id"] for one in found["experiments"]], "max_results": 1000}
+        return len(self.http(f"{api}/runs/search", body=query, scheme="https", login=True).json.get("runs", []))
+
+    def ec2(self) -> Any:
+        """Return a client of the yard's cloud."""
+        running = cloud.running(self.state)
+        assert running is not None
+        return bucket.client("ec2", cloud.environment(running))
+
+    def instances(self) -> dict[str, tuple[str, str]]:
+        """Return the IDs and addresses of the instances that run, by name."""
+        running = [{"Name": "instance-state-name", "Values": ["running"]}]
+        found = self.ec2().describe_instances(Filters=running)["Reservations"]
+        return {
+            tag["Value"]: (one["InstanceId"], one["PrivateIpAddress"])
+            for reservation in found
+            for one in reservation["Instances"]
+            for tag in one["Tags"]
+            if tag["Key"] == "Name"
+        }
 
     def recap(self) -> dict[str, int]:
         """Return how many tasks changed something in the last playbook that ran, by host."""
@@ -122,6 +174,42 @@ class E2EYard:
         return {
             host: int(changed) for host, changed in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", last, re.MULTILINE)
         }
+
+
+class Requests:
+    """Asks for predictions, one after another, while something else goes on."""
+
+    def __init__(self, yard: E2EYard) -> None:
+        self.count = 0
+        self.failures: list[str] = []
+        self._yard = yard
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+
+    def __enter__(self) -> Requests:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        while not self._stop.is_set():
+            self.count += 1
+            try:
+                answer = self._yard.predict()
+                if answer.status != 200:
+                    self.failures.append(f"{answer.status} {answer.body[:200]}")
+            except OSError as error:
+                self.failures.append(repr(error))
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def requests(yard: E2EYard) -> Requests:
+    """Return what sends predictions while it is entered, and notes each that fails."""
+    return Requests(yard)
 
 
 @pytest.fixture(scope="session")
@@ -136,14 +224,15 @@ def _delivered(one: E2EYard) -> Iterator[E2EYard]:
     before = _docker_things()
     try:
         one.interrupted_output = _interrupted_up(one)
-        one.first_output = one.make("up")
-        one.address = json.loads((one.state / "summary.json").read_text())["address"]
+        # Told to say all that it can, for no secret to be in it.
+        one.first_output = one.make("up", "ARGS=-vvv --diff")
+        one.address = str(json.loads((one.state / "summary.json").read_text())["tracking"])
         yield one
     finally:
-        cloud = _cloud_pid(one.state)
+        pid = _cloud_pid(one.state)
         one.make("down")
     assert not one.state.exists()
-    assert not _runs(cloud), "the emulated cloud still runs"
+    assert not _runs(pid), "the emulated cloud still runs"
     left = {thing for thing in _docker_things() - before if NAME in thing}
     assert left == set(), "make down left these behind"
 
@@ -151,7 +240,8 @@ def _delivered(one: E2EYard) -> Iterator[E2EYard]:
 def _interrupted_up(one: E2EYard) -> str:
     """Start `make up`, press Ctrl-C while Terraform is at work, and return what was printed."""
     process = subprocess.Popen(
-        one.command("up"),
+        # Whoever runs tests in the background has Ctrl-C ignored, and passes that on.
+        ["env", "--default-signal=INT", *one.command("up")],
         cwd=one.root,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -1,95 +1,84 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The delivery as GitHub starts it: the real workflow file under `act`, on the yard instead of production."""
+"""The workflows as GitHub starts them: the real files under `act`, on the yard instead of production."""
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import subprocess
-import sys
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
+from stand_ins import act
+from stand_ins.github import GitHub, serve
 
 if TYPE_CHECKING:
     from conftest import E2EYard
 
-ACTIONS = Path(__file__).with_name("actions")
+
+@pytest.fixture(scope="module")
+def github() -> Iterator[GitHub]:
+    with serve() as one:
+        yield one
 
 
-@dataclass(frozen=True)
-class Job:
-    """How a workflow's one job went."""
+def test_drift_is_named_in_an_issue_and_the_next_delivery_repairs_it(
+    yard: E2EYard, github: GitHub, tmp_path: Path
+) -> None:
+    ec2 = yard.ec2()
+    group = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": [f"{yard.name}-hosts"]}])
+    group_id = group["SecurityGroups"][0]["GroupId"]
+    open_door = [{"IpProtocol": "tcp", "FromPort": 9090, "ToPort": 9090, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
+    ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=open_door)
+    yard.ssh("echo '# by hand' >> /etc/modelyard/prometheus/prometheus.yml; docker rm --force modelyard-mlflow")
 
-    exit_code: int
-    output: str
-    results: dict[str, str]
-    summary: str
+    job = act.run(yard.root, "drift.yml", "workflow_dispatch", tmp_path, github, settings=yard.settings)
 
+    assert job.exit_code != 0
+    (issue,) = github.open_issues()
+    assert issue["title"] == f"{yard.name} has drifted"
+    # These and nothing else; of a file it says that it differs, not what is in it.
+    assert set(re.findall(r"^- `(.*?)`", issue["body"], re.MULTILINE)) == {
+        "~ update  module.yard.module.network.aws_security_group.hosts",
+        "yard-1: modelyard.mlops.mlflow : Run the server",
+        "yard-1: modelyard.mlops.prometheus : Configure Prometheus",
+    }
 
-def test_a_push_to_main_delivers_and_changes_nothing_that_is_right(yard: E2EYard, tmp_path: Path) -> None:
-    job = push(yard, "deliver.yml", tmp_path)
+    # A person has read the issue; without a review no delivery touches the cloud.
+    inputs = {"plan": issue["body"].partition("with plan `")[2][:16]}
+    job = act.run(
+        yard.root, "deliver.yml", "workflow_dispatch", tmp_path, github, settings=yard.settings, inputs=inputs
+    )
     assert job.exit_code == 0, job.output[-6000:]
-    assert job.results["Deliver"] == "success"
     # Neither AWS nor a secret of GitHub is asked for, and nothing has failed.
+    assert job.results["Deliver"] == "success"
     assert job.results.keys().isdisjoint(
         {"Take the role in AWS", "Put the keys in their place", "Say what serves instead"}
     )
-    assert set(yard.recap().values()) == {0}
-    assert "0 tasks changed" in job.summary
+    assert not [name for name, secret in yard.canaries() if secret in job.output], "a secret is in the job's log"
     assert f"http://{yard.address}/" in job.summary
     assert re.search(r"iris version \d+ serves as release \d+", job.summary)
     assert re.search(r"Seconds: .*terraform \d+.*images \d+.*site \d+", job.summary)
+    assert "# by hand" not in yard.ssh("cat /etc/modelyard/prometheus/prometheus.yml")
+    assert "modelyard-mlflow" in yard.ssh("docker ps")
+    (left,) = ec2.describe_security_groups(GroupIds=[group_id])["SecurityGroups"]
+    assert {rule["FromPort"] for rule in left["IpPermissions"]} == {22, 80, 443}
 
 
-def push(yard: E2EYard, workflow: str, folder: Path) -> Job:
-    """Run a workflow of the yard's clone as a push to main starts it, and wait for its end."""
-    path = yard.root / ".github/workflows" / workflow
-    event = folder / "event.json"
-    event.write_text(json.dumps({"ref": "refs/heads/main"}))
-    done = subprocess.run(
-        [
-            Path(sys.executable).with_name("act"), "push",
-            "--json",
-            "--workflows", path,
-            "--eventpath", event,
-            "--platform", "ubuntu-24.04=-self-hosted",
-            "--pull=false",
-            "--no-skip-checkout",
-            "--no-cache-server",
-            "--action-cache-path", folder / "act",
-            "--var", "ENVIRONMENT=rehearsal",
-            *(word for name, value in yard.settings.items() for word in ("--env", f"{name}={value}")),
-            "--env", f"CLONE={yard.root}",
-            *stand_ins(path),
-        ],
-        cwd=yard.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+def test_a_rollback_by_hand_brings_the_release_before_back(yard: E2EYard, github: GitHub, tmp_path: Path) -> None:
+    before = yard.http("/version").json["release"]
+    job = act.run(
+        yard.root, "rollback.yml", "workflow_dispatch", tmp_path, github,
+        settings=yard.settings, inputs={"app": "iris", "release": ""},
     )  # fmt: skip
-    shutil.rmtree(folder / "act", ignore_errors=True)
-    return read(done.returncode, done.stdout)
+    assert job.exit_code == 0, job.output[-6000:]
+    assert yard.http("/version").json["release"] != before
 
 
-def stand_ins(workflow: Path) -> list[str]:
-    """Return the options that put our stand-ins in the place of the actions that a workflow fetches."""
-    used = sorted(set(re.findall(r"uses: (\S+/(\S+)@[0-9a-f]{40})", workflow.read_text())))
-    return [word for action, name in used for word in ("--local-repository", f"{action}={ACTIONS / name}")]
-
-
-def read(exit_code: int, output: str) -> Job:
-    """Read what act says in its JSON lines: what came of each step, and the job's summary."""
-    results: dict[str, str] = {}
-    summary = ""
-    lines = []
-    for line in output.splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            lines.append(line)
-            continue
-        lines.append(entry["msg"].rstrip())
-        if entry.get("stage") == "Main" and "stepResult" in entry:
-            results[entry["step"]] = entry["stepResult"]
-        if entry.get("command") == "summary":
-            summary += entry["content"]
-    return Job(exit_code, "\n".join(lines), results, summary)
+def test_a_teardown_wants_the_name_typed(yard: E2EYard, github: GitHub, tmp_path: Path) -> None:
+    job = act.run(
+        yard.root, "teardown.yml", "workflow_dispatch", tmp_path, github,
+        settings=yard.settings, inputs={"environment": "production"},
+    )  # fmt: skip
+    assert job.exit_code != 0
+    assert yard.http("/health").status == 200

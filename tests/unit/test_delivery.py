@@ -55,10 +55,28 @@ def test_secrets_are_made_once_are_private_and_survive(tmp_path: Path) -> None:
     made = yaml.safe_load(path.read_text())
     assert path.stat().st_mode & 0o777 == 0o600
     assert made["mine"] == "kept"
-    assert all(len(made[name]) >= 24 for name in secrets.NAMES)
-    assert len({made[name] for name in secrets.NAMES}) == len(secrets.NAMES)
+    assert all(len(made[name]) >= 24 for name in secrets.MAKERS)
+    assert len({made[name] for name in secrets.MAKERS}) == len(secrets.MAKERS)
+    assert made["modelyard_tracking_certificate"].count("-----BEGIN") == 2
     assert not secrets.ensure(path)
     assert yaml.safe_load(path.read_text()) == made
+
+
+def test_the_reason_of_a_failure_is_told_once() -> None:
+    lines = [
+        "TASK [Deploy] ***",
+        "[ERROR]: Task failed: Module failed: iris: release 6 was refused",
+        "worker 9 serves iris",
+        "Origin: /somewhere/deploy.yml:95:7",
+        "",
+        "95     - name: Deploy",
+        "TASK [See that it serves] ***",
+        "[ERROR]: Task failed: Action failed: iris: release 6 was refused",
+        "worker 9 serves iris",
+        "Origin: /somewhere/deploy.yml:99:7",
+        "PLAY RECAP ****",
+    ]
+    assert site.reasons(lines) == ["iris: release 6 was refused", "worker 9 serves iris"]
 
 
 def test_the_recap_of_a_playbook_is_read() -> None:
@@ -143,7 +161,8 @@ def test_a_network_that_is_taken_is_not_chosen(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_summary_says_where_what_and_how_long(tmp_path: Path) -> None:
     yard = Yard("rehearsal", "one", tmp_path)
-    text = summary.text(yard, "10.77.0.4", summary.Served("iris", "3", "7", 0.9533, grafana=False), {"site": 61.4}, 0)
+    places = site.Places(*["10.77.0.4"] * 3)
+    text = summary.text(yard, places, summary.Served("iris", "3", "7", 0.9533, grafana=False), {"site": 61.4}, 0)
     for expected in (
         "iris version 3 serves as release 7, accuracy 0.953",
         "curl -X POST http://10.77.0.4/predict",

@@ -22,6 +22,10 @@ PROGRAM = """#!/bin/sh
 echo "$2 $*" >> "$TF_DATA_DIR.calls"
 case "$2" in
   plan) cat "$FAKE/plan.out" 2>/dev/null; exit "$(cat "$FAKE/plan.code")" ;;
+  show) case "$3" in
+      -json) if [ $# -eq 4 ]; then cat "$FAKE/plan.json"; else cat "$FAKE/state.json"; fi ;;
+      *) echo "  # aws_vpc.this will be created" ;;
+    esac ;;
   output) echo '{"github_roles": {"value": {"plan": "arn:plan", "apply": "arn:apply"}, "sensitive": false}}' ;;
 esac
 """
@@ -73,6 +77,30 @@ def test_a_difference_is_applied_by_the_plan_that_found_it(root: terraform.Root,
     assert f"-out={root.work}/plan" in asked
     assert f"{root.work}/plan\n" in asked
     assert not (root.work / "plan").exists()
+
+
+def test_a_plan_that_is_not_accepted_changes_nothing(root: terraform.Root, tmp_path: Path) -> None:
+    (tmp_path / "plan.code").write_text("2")
+    change = {"actions": ["create"], "before": None, "after": {"password": "canary-7f3a"}}
+    planned = {"resource_changes": [{"address": "aws_vpc.this", "mode": "managed", "change": change}]}
+    (tmp_path / "plan.json").write_text(json.dumps(planned))
+    with pytest.raises(DeliveryError, match="no plan was reviewed"):
+        root.apply(lambda plan: plan.check(None))
+    assert "apply" not in calls(root)
+    assert not (root.work / "plan").exists()
+    # A plan's values are not for the log.
+    assert "canary-7f3a" not in (tmp_path / "log").read_text()
+
+    reviewed = root.read().digest
+    assert root.apply(lambda plan: plan.check(reviewed)).changed
+
+
+def test_what_the_state_knows_is_found_in_all_modules(root: terraform.Root, tmp_path: Path) -> None:
+    inner = {"resources": [{"mode": "managed", "values": {"id": "i-1"}}, {"mode": "data", "values": {"id": "ami-1"}}]}
+    values = {"root_module": {"resources": [{"mode": "managed", "values": {"id": "key"}}], "child_modules": [inner]}}
+    (tmp_path / "state.json").write_text(json.dumps({"values": values}))
+    assert root.known() == {"key", "i-1"}
+    assert replace(root, locks=False)._usual[-1] == "-lock=false"
 
 
 def test_init_runs_again_only_when_what_it_looks_at_changed(root: terraform.Root) -> None:

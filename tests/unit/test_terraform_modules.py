@@ -51,6 +51,27 @@ def test_modules_on_a_mocked_aws(tmp_path: Path) -> None:
     module.call("test", "-no-color", "-test-directory=.")
 
 
+def test_the_examples_of_the_modules_come_true_and_keep_what_must_not_be_lost(
+    tmp_path: Path, aws: dict[str, str]
+) -> None:
+    shutil.copytree(ROOT / "terraform/modules", tmp_path / "modules")
+    names = sorted(path.name for path in (tmp_path / "modules").iterdir())
+    # All in one module: each run of Terraform starts its provider anew.
+    source = tmp_path / "examples"
+    source.mkdir()
+    calls = [f'module "{name}" {{\n  source = "../modules/{name}/examples/complete"\n}}\n' for name in names]
+    (source / "main.tf").write_text('provider "aws" {}\n' + "".join(calls))
+    shutil.copy(LOCK, source)
+    module = root(source, tmp_path / "work", aws)
+    module.call("init", "-input=false", "-no-color")
+    module.call("apply", "-input=false", "-no-color", "-auto-approve")
+    module.call("plan", "-input=false", "-no-color", "-detailed-exitcode")
+    with pytest.raises(DeliveryError) as caught:
+        module.call("plan", "-input=false", "-no-color", "-destroy")
+    for kept in ("module.state.module.state.aws_s3_bucket.this", "module.host.module.host.aws_ebs_volume.data"):
+        assert kept in str(caught.value)
+
+
 def test_a_lock_that_another_holds_is_respected(tmp_path: Path, aws: dict[str, str]) -> None:
     s3 = boto3.client(
         "s3", endpoint_url=aws["AWS_ENDPOINT_URL"], aws_access_key_id="rehearsal", aws_secret_access_key="rehearsal"

@@ -55,6 +55,13 @@ module "yard" {
       count         = 1
       groups        = ["tracking", "training", "app", "monitoring"]
       instance_type = "t3.large"
+      data_disk_gib = 30
+    }
+    # More hosts for the apps: one changed number.
+    app = {
+      count         = 0
+      groups        = ["app"]
+      instance_type = "t3.medium"
     }
   }
 }

@@ -4,6 +4,11 @@ output "id" {
   value       = aws_instance.this.id
 }
 
+output "data_volume_id" {
+  description = "ID of the volume with the host's data; null without one."
+  value       = one(aws_ebs_volume.data[*].id)
+}
+
 output "private_ip" {
   description = "Address of the host in its subnet."
   value       = aws_instance.this.private_ip

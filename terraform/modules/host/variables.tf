@@ -51,6 +51,22 @@ variable "disk_gib" {
   }
 }
 
+variable "data_disk_gib" {
+  description = "Size in GiB of an encrypted disk of its own for the host's data; it outlives the instance. 0 is none."
+  type        = number
+  default     = 0
+
+  validation {
+    condition     = var.data_disk_gib >= 0 && floor(var.data_disk_gib) == var.data_disk_gib
+    error_message = "data_disk_gib must be a whole number, 0 or more."
+  }
+}
+
+variable "availability_zone" {
+  description = "Zone of the subnet, from the network module; the data disk is made in it."
+  type        = string
+}
+
 variable "monitoring" {
   description = "Whether CloudWatch measures every minute instead of every five (costs extra)."
   type        = bool

@@ -16,6 +16,11 @@ output "subnet_cidr" {
   value       = aws_subnet.public.cidr_block
 }
 
+output "availability_zone" {
+  description = "Zone of the public subnet, where the hosts' disks must be too."
+  value       = local.zone
+}
+
 output "security_group_id" {
   description = "ID of the security group of hosts."
   value       = aws_security_group.hosts.id

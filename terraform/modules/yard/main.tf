@@ -41,9 +41,11 @@ module "host" {
   groups            = each.value.groups
   instance_type     = each.value.instance_type
   disk_gib          = each.value.disk_gib
+  data_disk_gib     = each.value.data_disk_gib
   monitoring        = each.value.monitoring
   ami_id            = var.ami.id == null ? data.aws_ami.newest[0].id : var.ami.id
   subnet_id         = module.network.subnet_id
+  availability_zone = module.network.availability_zone
   security_group_id = module.network.security_group_id
   key_name          = aws_key_pair.first_login.key_name
 }

@@ -35,12 +35,13 @@ variable "ami" {
 }
 
 variable "hosts" {
-  description = "Hosts by role name: how many of each, their inventory groups and size."
+  description = "Hosts by role name: how many of each, their inventory groups, size, and disk for data."
   type = map(object({
     count         = optional(number, 1)
     groups        = list(string)
     instance_type = optional(string, "t3.large")
     disk_gib      = optional(number, 30)
+    data_disk_gib = optional(number, 0)
     monitoring    = optional(bool, false)
   }))
 

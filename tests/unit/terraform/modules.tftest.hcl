@@ -30,16 +30,10 @@ run "network_opens_three_ports_and_no_more" {
   }
 
   assert {
-    condition     = [for rule in aws_vpc_security_group_ingress_rule.web : rule.from_port] == [80, 443]
-    error_message = "The web ports must be 80 and 443."
-  }
-
-  assert {
-    condition = alltrue([
-      for rule in aws_vpc_security_group_ingress_rule.ssh :
-      rule.from_port == 22 && rule.to_port == 22 && contains(["192.0.2.0/24", "198.51.100.7/32"], rule.cidr_ipv4)
-    ]) && length(aws_vpc_security_group_ingress_rule.ssh) == 2
-    error_message = "SSH must be open to the allowed networks, each of them and nobody else."
+    condition = toset([
+      for rule in aws_security_group.hosts.ingress : "${join(" ", rule.cidr_blocks)} ${rule.from_port}-${rule.to_port}"
+    ]) == toset(["0.0.0.0/0 80-80", "0.0.0.0/0 443-443", "192.0.2.0/24 22-22", "198.51.100.7/32 22-22"])
+    error_message = "HTTP and HTTPS must be open to everybody, SSH to the allowed networks, and nothing else."
   }
 
   assert {
@@ -81,7 +75,10 @@ run "yard_counts_hosts" {
   }
 }
 
+# Planned only: what must not be destroyed could not be taken away after the test.
 run "host_is_hardened_and_says_what_it_is_for" {
+  command = plan
+
   module {
     source = "../../../terraform/modules/host"
   }
@@ -91,7 +88,9 @@ run "host_is_hardened_and_says_what_it_is_for" {
     environment       = "test"
     groups            = ["tracking", "app"]
     ami_id            = "ami-0123456789abcdef0"
+    data_disk_gib     = 30
     subnet_id         = "subnet-1"
+    availability_zone = "eu-central-1a"
     security_group_id = "sg-1"
     key_name          = "test"
   }
@@ -104,6 +103,11 @@ run "host_is_hardened_and_says_what_it_is_for" {
   assert {
     condition     = aws_instance.this.root_block_device[0].encrypted && aws_instance.this.root_block_device[0].volume_type == "gp3"
     error_message = "The root disk must be encrypted gp3."
+  }
+
+  assert {
+    condition     = aws_ebs_volume.data[0].encrypted && aws_ebs_volume.data[0].availability_zone == "eu-central-1a"
+    error_message = "The disk for data must be encrypted, in the subnet's zone."
   }
 
   assert {

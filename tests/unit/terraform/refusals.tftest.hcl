@@ -51,12 +51,14 @@ run "host_refuses_what_is_no_host" {
     groups            = []
     ami_id            = "debian-12"
     disk_gib          = 4
+    data_disk_gib     = 0.5
     subnet_id         = "subnet-1"
+    availability_zone = "eu-central-1a"
     security_group_id = "sg-1"
     key_name          = "test"
   }
 
-  expect_failures = [var.name, var.groups, var.ami_id, var.disk_gib]
+  expect_failures = [var.name, var.groups, var.ami_id, var.disk_gib, var.data_disk_gib]
 }
 
 run "yard_refuses_a_private_key" {
