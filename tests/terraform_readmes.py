@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = "<!-- From here on made of the code: `make docs`. -->"
-LICENCE = "# SPDX-License-Identifier: Apache-2.0\n"
+LICENCE = "# SPDX-License-" + "Identifier: Apache-2.0\n"  # in two, or it would be read as the licence of this file
 # The sources are formatted, so a block ends where a line begins with its brace.
 _BLOCK = re.compile(r'^(?P<kind>variable|output) "(?P<name>\w+)" \{\n(?P<body>.*?)^\}$', re.MULTILINE | re.DOTALL)
 _TYPE = re.compile(r"^  type +=(?P<type> .*?)(?=^  \w|\Z|^$)", re.MULTILINE | re.DOTALL)
