@@ -38,7 +38,7 @@ Draw = Callable[[Axes, Mapping[str, Any], list[list[Series]], Span], None]
 
 
 def draw(live: Live, span: Span, path: Path) -> None:
-    """Write the picture of a dashboard; few colours, so that it is small."""
+    """Write the picture of a dashboard; a palette, so that it is small."""
     mpl.rcParams.update({"font.family": "DejaVu Sans", "font.size": 7.5, "text.color": INK, "axes.labelcolor": FAINT})
     dashboard = live.dashboard
     rows = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels(dict(dashboard)))
@@ -58,7 +58,7 @@ def draw(live: Live, span: Span, path: Path) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer)
     with Image.open(buffer) as image:
-        image.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
+        image.convert("RGB").quantize(255, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def _head(figure: Figure, dashboard: Mapping[str, Any], span: Span, height: float) -> None:
