@@ -90,12 +90,18 @@ def play(
 
 def lines(run: Run, yard: Yard, playbook: str, cloud: Mapping[str, str], arguments: Sequence[str] = ()) -> list[str]:
     """Run a playbook as `play` does, and return what it printed."""
-    argv = command(yard, playbook, arguments)
-    code, printed = run.command(argv, env=environment(yard, cloud), cwd=yard.root, status=progress, expect=range(256))
+    code, printed = attempt(run, yard, playbook, cloud, arguments)
     if code:
-        told = reasons(printed) or printed[-LAST_LINES:]
-        raise DeliveryError("\n".join([f"{playbook} ended with exit code {code}:", *told]))
+        raise DeliveryError("\n".join([f"{playbook} ended with exit code {code}:", *reasons(printed)]))
     return printed
+
+
+def attempt(
+    run: Run, yard: Yard, playbook: str, cloud: Mapping[str, str], arguments: Sequence[str] = ()
+) -> tuple[int, list[str]]:
+    """Run a playbook, and return its exit code and what it printed, whatever came of it."""
+    argv = command(yard, playbook, arguments)
+    return run.command(argv, env=environment(yard, cloud), cwd=yard.root, status=progress, expect=range(256))
 
 
 def command(yard: Yard, playbook: str, arguments: Sequence[str] = ()) -> list[str]:
@@ -107,7 +113,10 @@ def command(yard: Yard, playbook: str, arguments: Sequence[str] = ()) -> list[st
 
 
 def reasons(printed: Sequence[str]) -> list[str]:
-    """Return why tasks failed, each reason once: what Ansible says of an error, up to where the task stands."""
+    """Return why tasks failed, each reason once: what Ansible says of an error, up to where the task stands.
+
+    Where it says nothing of the kind, these are its last lines.
+    """
     found: list[str] = []
     inside = False
     for line in printed:
@@ -117,7 +126,7 @@ def reasons(printed: Sequence[str]) -> list[str]:
             inside = False
         if inside and line.strip():
             found.append(line)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(found)) or list(printed[-LAST_LINES:])
 
 
 def places(yard: Yard, cloud: Mapping[str, str]) -> Places:
