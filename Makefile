@@ -67,7 +67,7 @@ status: setup ## Say what runs where, and its history
 	@$(DELIVERY) play modelyard.mlops.status $(ARGS)
 	@$(DELIVERY) status
 
-load: setup-dev ## Send predictions for a while: RATE=20 a second FOR=60 seconds
+load: setup-dev ## Send predictions for a while: RATE=20 a second FOR=60 seconds, a share BAD=0.05, a share DRIFT=0.3
 	@RATE=$(or $(RATE),20) FOR=$(or $(FOR),60) HOST=http://$$($(DELIVERY) address) $(BIN)/python tests/load/run.py
 
 secrets: setup ## Make the environment's passwords, where there are none yet
@@ -80,7 +80,7 @@ down: setup ## Remove everything that `make up` made, and nothing else
 	@$(DELIVERY) down $(ARGS)
 
 ##@ Development
-.PHONY: lint sanity unit molecule e2e benchmark dashboards lock scenarios
+.PHONY: lint sanity unit molecule e2e benchmark dashboards pictures docs lock scenarios
 lint: setup-dev ## All linters
 	@tests/lint
 
@@ -101,6 +101,13 @@ benchmark: setup-dev ## Measure, beside the peer, in one run: TOPIC=a folder of 
 
 dashboards: setup-dev ## Build the dashboards from their Python into the Grafana role
 	@cd $(COLLECTION) && $(BIN)/python -m dashboards
+
+docs: setup-dev ## Bring the generated parts of READMEs up to date, and build the site into .cache/docs
+	@PYTHONPATH=tests $(BIN)/python -m docs generate
+	@PYTHONPATH=tests $(BIN)/python -m docs site
+
+pictures: setup-dev ## Draw the dashboards with what a yard that is up has measured in the last MINUTES=30
+	@ADDRESS=$$($(DELIVERY) address) PYTHONPATH=$(CURDIR)/playbooks:$(CURDIR)/collections $(BIN)/python tests/pictures.py
 
 lock: setup-dev ## Lock the Python requirements again, with hashes and without a registry's address
 	@tests/lock $(ARGS)

@@ -10,8 +10,8 @@ import yaml
 
 from . import private
 
-# The logins behind the ingress and Grafana's own; group_vars give them to the roles.
-NAMES = ("modelyard_admin_password", "modelyard_grafana_password")
+# The logins behind the ingress, a person's and Prometheus', and Grafana's own; group_vars give them to the roles.
+NAMES = ("modelyard_admin_password", "modelyard_grafana_password", "modelyard_prometheus_password")
 
 
 def ensure(path: Path) -> bool:
@@ -21,5 +21,5 @@ def ensure(path: Path) -> bool:
     if not missing:
         return False
     have |= {name: secrets.token_urlsafe(18) for name in missing}
-    private.write(path, "---\n# Made by `make secrets`. The user of the logins is `admin`.\n" + yaml.safe_dump(have))
+    private.write(path, "---\n# Made by `make secrets`. A person logs in as `admin`.\n" + yaml.safe_dump(have))
     return True

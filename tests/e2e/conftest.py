@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 import yaml
+from receiver import Receiver
 
 from delivery.yard import ROOT
 
@@ -46,6 +47,7 @@ class E2EYard:
 
     name: str
     root: Path
+    receiver: Receiver
     address: str = ""
     first_output: str = ""
     interrupted_output: str = ""
@@ -54,10 +56,19 @@ class E2EYard:
     def state(self) -> Path:
         return self.root / ".modelyard" / self.name
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """What makes the yard this one, and is given to every verb."""
+        return {"YARD": self.name, "ENV": "rehearsal", "ALERTS": self.receiver.url}
+
+    def command(self, verb: str, *arguments: str) -> list[str]:
+        """Return the command that runs a verb of the Makefile on this yard."""
+        return ["make", verb, *(f"{name}={value}" for name, value in self.settings.items()), *arguments]
+
     def make(self, verb: str, *arguments: str, expect: int | None = 0) -> str:
         """Run a verb of the Makefile on this yard and return what it printed."""
         done = subprocess.run(
-            ["make", verb, f"YARD={self.name}", "ENV=rehearsal", *arguments],
+            self.command(verb, *arguments),
             cwd=self.root,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -116,7 +127,11 @@ class E2EYard:
 @pytest.fixture(scope="session")
 def yard() -> Iterator[E2EYard]:
     """Deliver, lend the yard to the tests, take it down, and see that nothing is left."""
-    one = E2EYard(NAME, ROOT)
+    with Receiver() as receiver:
+        yield from _delivered(E2EYard(NAME, ROOT, receiver))
+
+
+def _delivered(one: E2EYard) -> Iterator[E2EYard]:
     one.make("down", expect=None)  # what a run that was killed may have left
     before = _docker_things()
     try:
@@ -136,7 +151,7 @@ def yard() -> Iterator[E2EYard]:
 def _interrupted_up(one: E2EYard) -> str:
     """Start `make up`, press Ctrl-C while Terraform is at work, and return what was printed."""
     process = subprocess.Popen(
-        ["make", "up", f"YARD={one.name}", "ENV=rehearsal"],
+        one.command("up"),
         cwd=one.root,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

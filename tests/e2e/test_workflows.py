@@ -60,7 +60,7 @@ def push(yard: E2EYard, workflow: str, folder: Path) -> Job:
             "--no-cache-server",
             "--action-cache-path", folder / "act",
             "--var", "ENVIRONMENT=rehearsal",
-            "--env", f"YARD={yard.name}",
+            *(word for name, value in yard.settings.items() for word in ("--env", f"{name}={value}")),
             "--env", f"CLONE={yard.root}",
             *stand_ins(path),
         ],

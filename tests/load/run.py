@@ -2,7 +2,8 @@
 """Sends predictions to an API at a constant rate and says how it took them; exit code 1 when it failed any.
 
 Environment: HOST (as http://10.0.0.1), RATE (requests a second), FOR (seconds), BAD (the share of requests
-that are wrong on purpose; the API must refuse them with a 4xx).
+that are wrong on purpose; the API must refuse them with a 4xx), DRIFT (the share of predictions asked for
+flowers unlike those of the training, which the dashboards and the alert FeatureDrift are there to notice).
 """
 
 # ruff: noqa: E402  (locust's sockets must be gevent's before anything else imports them)
@@ -27,8 +28,15 @@ from locust.stats import RequestStats
 
 PREDICTION, BAD_REQUEST = "prediction", "bad request"
 PERCENTILES = (50, 95, 99, 100)
-# One flower of each species, and what is no flower.
-FLOWERS = ([5.1, 3.5, 1.4, 0.2], [6.0, 2.7, 4.2, 1.3], [6.5, 3.0, 5.8, 2.2])
+# Means and standard deviations of the training's three species, in cm; flowers are drawn from them, for a few fixed
+# ones would themselves be drift.
+SPECIES = (
+    ((5.0, 3.4, 1.5, 0.25), (0.35, 0.38, 0.17, 0.11)),
+    ((5.9, 2.8, 4.3, 1.33), (0.52, 0.31, 0.47, 0.20)),
+    ((6.6, 3.0, 5.6, 2.03), (0.64, 0.32, 0.55, 0.27)),
+)
+# A client that measures petals in another unit.
+DRIFTED = (1.0, 1.0, 1.6, 1.6)
 NO_FLOWERS: tuple[object, ...] = ([], [[1.0]], [["a", "b", "c", "d"]], "five", None)
 
 
@@ -40,13 +48,15 @@ class Load:
     rate: float
     seconds: float
     bad: float
+    drift: float
 
 
 class Client(FastHttpUser):
     """Somebody who sends one prediction after the other."""
 
-    # `main` says how many a second each client sends, and how many of them are wrong.
+    # `main` says how many a second each client sends, and which share of them is wrong, or has drifted.
     bad = 0.0
+    drift = 0.0
 
     @task
     def predict(self) -> None:
@@ -54,7 +64,7 @@ class Client(FastHttpUser):
         if random.random() < self.bad:
             self._send(BAD_REQUEST, random.choice(NO_FLOWERS), range(400, 500))
         else:
-            self._send(PREDICTION, [random.choice(FLOWERS)], range(200, 201))
+            self._send(PREDICTION, [flower(drifted=random.random() < self.drift)], range(200, 201))
 
     def _send(self, name: str, features: object, expected: range) -> None:
         with self.rest("POST", "/predict", name=name, json={"features": features}) as answer:
@@ -77,7 +87,7 @@ def main() -> int:
     # A client waits for its answer before it sends the next: with one for each request of a second, the rate
     # stays constant while the API answers within a second.
     clients = math.ceil(load.rate)
-    Client.bad = load.bad
+    Client.bad, Client.drift = load.bad, load.drift
     Client.wait_time = constant_throughput(load.rate / clients)
     environment = Environment(user_classes=[Client], host=load.host)
     runner = environment.create_local_runner()
@@ -99,7 +109,7 @@ def wanted(environ: Mapping[str, str]) -> Load:
 
     :raises ValueError: a variable is missing or makes no sense; the message names it.
     """
-    numbers = {"RATE": 20.0, "FOR": 60.0, "BAD": 0.0}
+    numbers = {"RATE": 20.0, "FOR": 60.0, "BAD": 0.0, "DRIFT": 0.0}
     for name, usual in numbers.items():
         text = environ.get(name) or str(usual)
         try:
@@ -111,9 +121,18 @@ def wanted(environ: Mapping[str, str]) -> Load:
     for name in ("RATE", "FOR"):
         if not 0 < numbers[name] <= 100_000:
             raise ValueError(f"{name}={numbers[name]:g} must be above 0 and at most 100000")
-    if not 0 <= numbers["BAD"] <= 1:
-        raise ValueError(f"BAD={numbers['BAD']:g} must be a share, from 0 to 1")
-    return Load(environ["HOST"], numbers["RATE"], numbers["FOR"], numbers["BAD"])
+    for name in ("BAD", "DRIFT"):
+        if not 0 <= numbers[name] <= 1:
+            raise ValueError(f"{name}={numbers[name]:g} must be a share, from 0 to 1")
+    return Load(environ["HOST"], numbers["RATE"], numbers["FOR"], numbers["BAD"], numbers["DRIFT"])
+
+
+def flower(drifted: bool = False) -> list[float]:
+    """Return the measures of a flower like those of the training, or unlike them."""
+    means, deviations = random.choice(SPECIES)
+    factors = DRIFTED if drifted else (1.0,) * len(DRIFTED)
+    measures = (random.gauss(mean, deviation) for mean, deviation in zip(means, deviations, strict=True))
+    return [round(max(0.1, measure) * factor, 1) for measure, factor in zip(measures, factors, strict=True)]
 
 
 def report(stats: RequestStats, rate: float, seconds: float) -> str:

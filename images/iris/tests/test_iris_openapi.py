@@ -18,9 +18,8 @@ from flask.testing import FlaskClient
 
 from iris_model import __version__
 from iris_model.data import FEATURES, SPECIES
-from iris_model.serving import answer
 from iris_model.serving.counts import ENDPOINTS, STATUSES
-from iris_model.serving.validation import MAX_BODY, MAX_ROWS
+from iris_model.serving.validation import MAX_BODY, MAX_ROWS, Parser
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +49,7 @@ def test_each_described_refusal_happens(client: FlaskClient, document: Any, monk
         ask('{"features": []}'),
         ask('{"features": [[5.1, 3.5, 1.4, 0.2]], "probabilities": true}'),
     }
-    monkeypatch.setattr(answer, "parse", lambda *_: 1 / 0)
+    monkeypatch.setattr(Parser, "__call__", lambda *_: 1 / 0)
     happened.add(ask("{}"))
     assert happened == set(document["paths"]["/predict"]["post"]["responses"])
 

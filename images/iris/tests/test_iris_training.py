@@ -237,3 +237,11 @@ def test_a_changed_file_is_refused(model_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "model.json").unlink()
     with pytest.raises(IrisError, match="is no model's folder"):
         Model.load(tmp_path)
+
+
+def test_a_folder_of_another_kind_of_model_is_refused(model_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes((model_folder / "model.onnx").read_bytes())
+    (tmp_path / "model.json").write_text(json.dumps({"classes": ["a"], "training": {}}))
+    seal(tmp_path)
+    with pytest.raises(IrisError, match=r'model\.json has no list "features"'):
+        Model.load(tmp_path)

@@ -21,6 +21,8 @@ def rendered() -> dict[str, str]:
     texts = {}
     for module in DASHBOARDS:
         dashboard = module.build().build()
+        for number, panel in enumerate(dashboard.panels or [], start=1):
+            panel.id_val = number
         texts[f"{dashboard.uid}.json"] = JSONEncoder(sort_keys=True, indent=2).encode(dashboard) + "\n"
     return texts
 

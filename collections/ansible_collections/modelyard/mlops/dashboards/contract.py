@@ -11,4 +11,5 @@ APP_METRICS = {
     "predictions_total": "counter",
     "model_info": "gauge",
     "feature_drift_psi": "gauge",
+    "feature_drift_rows": "gauge",
 }

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
-from .library import RED, YELLOW, board, graph, levels, listing, number, query, variable
+from .library import ENVIRONMENT, RED, YELLOW, board, graph, levels, listing, number, query, variable
 
-APP = 'app=~"$app"'
+HOST = f'{ENVIRONMENT},instance=~"$instance"'
+APP = f'{HOST},app=~"$app"'
 FAILED = "refused|returned|interrupted"
 WEEK = "7d"
 
@@ -26,6 +27,7 @@ def build() -> Dashboard:
     return (
         board("modelyard-deliveries", "Deliveries", "Releases, outcomes, durations and what travelled to the hosts.")
         .with_variable(variable("app", "App", "modelyard_deployments_total"))
+        .with_variable(variable("instance", "Host", "up", 'job="node"'))
         .with_row(Row("A week"))
         .with_panel(
             number(
@@ -77,7 +79,7 @@ def build() -> Dashboard:
                 "Sent for the last images",
                 "What the last transfers of all images put on the connections to all hosts.",
                 "bytes",
-                "sum(modelyard_image_transfer_bytes_sent)",
+                f"sum(modelyard_image_transfer_bytes_sent{{{HOST}}})",
                 levels(),
             )
         )
@@ -145,7 +147,7 @@ def build() -> Dashboard:
                 "short",
                 query(
                     f"count by (app, model, model_version) (modelyard_release_info{{{APP}}})",
-                    "{{app}} {{model}} {{model_version}}",
+                    "{{app}}: {{model}} {{model_version}}",
                 ),
             )
         )
@@ -155,7 +157,7 @@ def build() -> Dashboard:
                 "Bytes sent",
                 "What the last transfer of each image put on the connection.",
                 "bytes",
-                query("max by (image) (modelyard_image_transfer_bytes_sent)", "{{image}}"),
+                query(f"max by (image) (modelyard_image_transfer_bytes_sent{{{HOST}}})", "{{image}}"),
             )
         )
         .with_panel(
@@ -163,7 +165,7 @@ def build() -> Dashboard:
                 "Bytes that did not have to travel",
                 "Of the uncompressed image, as the host had them already.",
                 "bytes",
-                query("max by (image) (modelyard_image_transfer_bytes_skipped)", "{{image}}"),
+                query(f"max by (image) (modelyard_image_transfer_bytes_skipped{{{HOST}}})", "{{image}}"),
             )
         )
         .with_panel(
@@ -171,7 +173,7 @@ def build() -> Dashboard:
                 "Duration of transfers",
                 "From the look at the host to the verified image, of the slowest host.",
                 "s",
-                query("max by (image) (modelyard_image_transfer_duration_seconds)", "{{image}}"),
+                query(f"max by (image) (modelyard_image_transfer_duration_seconds{{{HOST}}})", "{{image}}"),
             )
         )
         .with_panel(
@@ -179,7 +181,10 @@ def build() -> Dashboard:
                 "Age of images",
                 "Time since the last transfer of each.",
                 "s",
-                query("time() - max by (image) (modelyard_image_transfer_finished_timestamp_seconds)", "{{image}}"),
+                query(
+                    f"time() - max by (image) (modelyard_image_transfer_finished_timestamp_seconds{{{HOST}}})",
+                    "{{image}}",
+                ),
             )
         )
     )

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
-from .library import RED, YELLOW, board, graph, levels, limited, query, variable
+from .library import ENVIRONMENT, RED, YELLOW, board, graph, levels, limited, query, variable
 
-HOST = 'instance=~"$instance"'
+HOST = f'{ENVIRONMENT},instance=~"$instance"'
 DISKS = f'fstype!~"tmpfs|ramfs|overlay|squashfs",{HOST}'
 FULL = levels((0.8, YELLOW), (0.9, RED))
 
@@ -17,7 +17,7 @@ def build() -> Dashboard:
     """Return the dashboard."""
     return (
         board("modelyard-hosts", "Hosts", "Processor, memory, disk and network of the hosts.")
-        .with_variable(variable("instance", "Host", 'up{job="node"}'))
+        .with_variable(variable("instance", "Host", "up", 'job="node"'))
         .with_row(Row("Processor and memory"))
         .with_panel(
             limited(

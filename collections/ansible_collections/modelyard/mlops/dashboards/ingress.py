@@ -6,15 +6,17 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
-from .library import board, graph, query, variable
+from .library import ENVIRONMENT, board, graph, query, variable
 
-PROXY = 'proxy=~"$proxy"'
+HOST = f'{ENVIRONMENT},instance=~"$instance"'
+PROXY = f'{HOST},proxy=~"$proxy"'
 
 
 def build() -> Dashboard:
     """Return the dashboard."""
     return (
         board("modelyard-ingress", "Ingress", "Requests, answers and slots as the ingress sees them.")
+        .with_variable(variable("instance", "Host", "up", 'job="ingress"'))
         .with_variable(variable("proxy", "Frontend or backend", "haproxy_backend_http_responses_total"))
         .with_row(Row("Answers"))
         .with_panel(
@@ -22,7 +24,7 @@ def build() -> Dashboard:
                 "Answers by status",
                 "Answers a second that left the ingress.",
                 "reqps",
-                query("sum by (code) (rate(haproxy_frontend_http_responses_total[1m]))", "{{code}}"),
+                query(f"sum by (code) (rate(haproxy_frontend_http_responses_total{{{HOST}}}[1m]))", "{{code}}"),
             )
         )
         .with_panel(
@@ -56,7 +58,7 @@ def build() -> Dashboard:
                 "Time until a certificate ends",
                 "For each file. What renews it by itself does so a month before.",
                 "s",
-                query("min by (file) (modelyard_certificate_end_timestamp_seconds) - time()", "{{file}}"),
+                query(f"min by (file) (modelyard_certificate_end_timestamp_seconds{{{HOST}}}) - time()", "{{file}}"),
             )
         )
     )

@@ -13,6 +13,7 @@ from grafana_foundation_sdk.builders.dashboard import (
     ThresholdsConfig,
 )
 from grafana_foundation_sdk.builders.heatmap import Panel as Heatmap
+from grafana_foundation_sdk.builders.heatmap import YAxisConfig as YAxis
 from grafana_foundation_sdk.builders.prometheus import Dataquery
 from grafana_foundation_sdk.builders.stat import Panel as Stat
 from grafana_foundation_sdk.builders.table import Panel as Table
@@ -46,6 +47,9 @@ PROMETHEUS = DataSourceRef(type_val="prometheus", uid="prometheus")
 HEIGHT = 7
 STAT_HEIGHT = 4
 
+# On every panel; in an environment without a name, the label is missing and all of its values match.
+ENVIRONMENT = 'environment=~"$environment"'
+
 GREEN, YELLOW, RED, BLUE = "green", "yellow", "red", "blue"
 
 
@@ -71,17 +75,23 @@ def board(uid: str, title: str, description: str) -> Dashboard:
         .timezone("browser")
         .tooltip(DashboardCursorSync.CROSSHAIR)
         .annotation(deployments)
+        .with_variable(choice("environment", "Environment", "label_values(up, environment)"))
         .link(others.include_vars(False).keep_time(True))
     )
 
 
-def variable(name: str, label: str, metric: str) -> QueryVariable:
-    """Return a choice of the values that a label has, all of them at first. Its name is the name of the label."""
+def variable(name: str, label: str, metric: str, *matchers: str) -> QueryVariable:
+    """Return a choice of the values that a label has in the chosen environments. Its name is the label's."""
+    return choice(name, label, f"label_values({metric}{{{','.join((ENVIRONMENT, *matchers))}}}, {name})")
+
+
+def choice(name: str, label: str, values: str) -> QueryVariable:
+    """Return a choice of values, all of them at first."""
     return (
         QueryVariable(name)
         .label(label)
         .datasource(PROMETHEUS)
-        .query(f"label_values({metric}, {name})")
+        .query(values)
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(VariableSort.ALPHABETICAL_ASC)
         .multi(True)
@@ -115,7 +125,7 @@ def number(title: str, description: str, unit: str, expression: str, thresholds:
         .graph_mode(BigValueGraphMode.AREA)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
         .no_value("-")
-        .with_target(query(expression))
+        .with_target(query(expression).ref_id("A"))
         .height(STAT_HEIGHT)
         .span(4)
     )
@@ -141,8 +151,8 @@ def graph(title: str, description: str, unit: str, *targets: Dataquery) -> Times
         .height(HEIGHT)
         .span(12)
     )
-    for target in targets:
-        panel = panel.with_target(target)
+    for letter, target in zip("ABCDEF", targets, strict=False):
+        panel = panel.with_target(target.ref_id(letter))
     return panel
 
 
@@ -161,7 +171,8 @@ def heat(title: str, description: str, unit: str, buckets: str) -> Heatmap:
         .datasource(PROMETHEUS)
         .unit(unit)
         .calculate(False)
-        .with_target(query(buckets, "{{le}}").format(PromQueryFormat.HEATMAP))
+        .y_axis(YAxis().unit(unit))
+        .with_target(query(buckets, "{{le}}").format(PromQueryFormat.HEATMAP).ref_id("A"))
         .height(HEIGHT)
         .span(12)
     )
@@ -169,6 +180,7 @@ def heat(title: str, description: str, unit: str, buckets: str) -> Heatmap:
 
 def listing(title: str, description: str, expression: str, columns: dict[str, str]) -> Table:
     """Return what the labels of an info metric say now, half the width; `columns` names them in their order."""
+    instant = Dataquery().datasource(PROMETHEUS).expr(expression).ref_id("A").instant()
     order = {"indexByName": {label: place for place, label in enumerate(columns)}, "renameByName": columns}
     return (
         Table()
@@ -176,7 +188,8 @@ def listing(title: str, description: str, expression: str, columns: dict[str, st
         .description(description)
         .datasource(PROMETHEUS)
         .unit("none")
-        .with_target(Dataquery().datasource(PROMETHEUS).expr(expression).format(PromQueryFormat.TABLE).instant())
+        .show_header(True)
+        .with_target(instant.format(PromQueryFormat.TABLE))
         .with_transformation(
             DataTransformerConfig(id_val="filterFieldsByName", options={"include": {"names": list(columns)}})
         )

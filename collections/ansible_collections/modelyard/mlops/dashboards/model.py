@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
-from .library import GREEN, RED, YELLOW, board, graph, levels, limited, number, query, variable
+from .library import ENVIRONMENT, GREEN, RED, YELLOW, board, graph, levels, limited, number, query, variable
 
-APP = 'app=~"$app"'
-TRAINING = 'training=~"$training"'
+APP = f'{ENVIRONMENT},app=~"$app"'
+TRAINING = f'{ENVIRONMENT},training=~"$training"'
 AGE = f"time() - modelyard_training_champion_timestamp_seconds{{{TRAINING}}}"
 DAY = 24 * 3600
 
@@ -21,7 +21,7 @@ def build() -> Dashboard:
     """Return the dashboard."""
     return (
         board("modelyard-model", "Model", "Predictions, drift, and the champion with what it has measured.")
-        .with_variable(variable("app", "App", 'up{job="app"}'))
+        .with_variable(variable("app", "App", "up", 'job="app"'))
         .with_variable(variable("training", "Training", "modelyard_training_success"))
         .with_row(Row("Now"))
         .with_panel(
@@ -122,6 +122,14 @@ def build() -> Dashboard:
                     "class {{label}}",
                 ),
             ).max(1)
+        )
+        .with_panel(
+            graph(
+                "Rows behind the drift",
+                "How many of the last rows the drift is measured over; over few of them it says little.",
+                "short",
+                query(f"sum by (app, instance) (feature_drift_rows{{{APP}}})", "{{app}} {{instance}}"),
+            )
         )
         .with_row(Row("Training"))
         .with_panel(

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
-from .library import GREEN, RED, YELLOW, board, graph, heat, levels, limited, number, query, variable
+from .library import ENVIRONMENT, GREEN, RED, YELLOW, board, graph, heat, levels, limited, number, query, variable
 
-APP = 'app=~"$app"'
-ERRORS = f'sum(rate(request_count_total{{{APP},status=~"5.."}}[5m])) or sum(rate(request_count_total{{{APP}}}[5m])) * 0'
-ERROR_RATIO = f"({ERRORS}) / sum(rate(request_count_total{{{APP}}}[5m]))"
+APP = f'{ENVIRONMENT},app=~"$app"'
+ON_HOST = f'{APP},instance=~"$instance"'
+ALL = f"sum(rate(request_count_total{{{ON_HOST}}}[5m]))"
+ERRORS = f'sum(rate(request_count_total{{{ON_HOST},status=~"5.."}}[5m]))'
+# Without any error yet there is no series of errors.
+ERROR_RATIO = f"({ERRORS} or {ALL} * 0) / {ALL}"
 ERROR_LEVELS = ((0.01, YELLOW), (0.05, RED))
 
 # Where the alerts of the budgets fire.
@@ -19,7 +22,7 @@ BURN_LEVELS = ((6, YELLOW), (14.4, RED))
 
 def latency(quantile: float) -> str:
     """Return the latency that this share of the requests stays below."""
-    buckets = f"sum by (le) (rate(request_latency_seconds_bucket{{{APP}}}[5m]))"
+    buckets = f"sum by (le) (rate(request_latency_seconds_bucket{{{ON_HOST}}}[5m]))"
     return f"histogram_quantile({quantile}, {buckets})"
 
 
@@ -32,14 +35,15 @@ def build() -> Dashboard:
     """Return the dashboard."""
     return (
         board("modelyard-service", "Service", "Rate, errors and latency of the apps, as their users see them.")
-        .with_variable(variable("app", "App", 'up{job="app"}'))
+        .with_variable(variable("app", "App", "up", 'job="app"'))
+        .with_variable(variable("instance", "Host", "up", 'job="app"'))
         .with_row(Row("Now"))
         .with_panel(
             number(
                 "Apps that answer",
                 "Share of the apps whose metrics Prometheus gets.",
                 "percentunit",
-                f'avg(up{{job="app",{APP}}})',
+                f'avg(up{{job="app",{ON_HOST}}})',
                 levels((1, GREEN), base=RED),
             )
         )
@@ -48,7 +52,7 @@ def build() -> Dashboard:
                 "Requests",
                 "Requests a second, all endpoints, over the last five minutes.",
                 "reqps",
-                f"sum(rate(request_count_total{{{APP}}}[5m]))",
+                ALL,
                 levels(),
             )
         )
@@ -84,7 +88,7 @@ def build() -> Dashboard:
                 "In progress",
                 "Requests that are being worked on at this moment.",
                 "short",
-                f"sum(in_progress{{{APP}}})",
+                f"sum(in_progress{{{ON_HOST}}})",
                 levels((50, YELLOW), (100, RED)),
             )
         )
@@ -94,7 +98,7 @@ def build() -> Dashboard:
                 "Request rate by endpoint",
                 "Requests a second.",
                 "reqps",
-                query(f"sum by (endpoint) (rate(request_count_total{{{APP}}}[1m]))", "{{endpoint}}"),
+                query(f"sum by (endpoint) (rate(request_count_total{{{ON_HOST}}}[1m]))", "{{endpoint}}"),
             )
         )
         .with_panel(
@@ -102,7 +106,7 @@ def build() -> Dashboard:
                 "Request rate by status",
                 "Requests a second, by the status that they were answered with.",
                 "reqps",
-                query(f"sum by (status) (rate(request_count_total{{{APP}}}[1m]))", "{{status}}"),
+                query(f"sum by (status) (rate(request_count_total{{{ON_HOST}}}[1m]))", "{{status}}"),
             )
         )
         .with_panel(
@@ -121,7 +125,7 @@ def build() -> Dashboard:
                 "In progress",
                 "Requests that are being worked on; a line that only climbs means that the app does not keep up.",
                 "short",
-                query(f"sum by (app) (in_progress{{{APP}}})", "{{app}}"),
+                query(f"sum by (app) (in_progress{{{ON_HOST}}})", "{{app}}"),
             )
         )
         .with_row(Row("Latency"))
@@ -140,7 +144,7 @@ def build() -> Dashboard:
                 "Latency of all requests",
                 "How many requests took how long; the darker, the more.",
                 "s",
-                f"sum by (le) (increase(request_latency_seconds_bucket{{{APP}}}[1m]))",
+                f"sum by (le) (increase(request_latency_seconds_bucket{{{ON_HOST}}}[1m]))",
             )
         )
         .with_row(Row("Objectives"))
@@ -184,7 +188,7 @@ def build() -> Dashboard:
                 "s",
                 query(
                     "rate(request_latency_seconds_sum[1m]) / rate(request_latency_seconds_count[1m])",
-                    "{{app}} {{method}} {{endpoint}}",
+                    "{{app}} {{endpoint}}",
                 ),
             )
         )

@@ -18,7 +18,7 @@ from werkzeug.exceptions import HTTPException
 from iris_model.model import Model
 from iris_model.serving.answer import Answer
 from iris_model.serving.counts import Counts
-from iris_model.serving.express import Counted, Express
+from iris_model.serving.express import Express
 from iris_model.serving.metrics import Metrics
 from iris_model.serving.validation import MAX_BODY, Problem
 
@@ -61,7 +61,7 @@ def create_app(model: Model, identity: Identity, shared: Path | None = None) -> 
     _add_endpoints(app, answer, model, identity, counts)
     # On every answer, refusals included: which model and which release gave it.
     app.after_request(lambda response: response.headers.update(headers) or response)
-    app.wsgi_app = Counted(Express(app.wsgi_app, answer, headers), counts)  # type: ignore[method-assign]
+    app.wsgi_app = Express(app.wsgi_app, answer, headers, counts)  # type: ignore[method-assign]
     return app
 
 

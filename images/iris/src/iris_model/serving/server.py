@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
@@ -79,6 +80,8 @@ def _load(shared: Path) -> Flask:
         release=os.environ.get("RELEASE") or "unknown",
     )
     app = create_app(Model.load(Path(os.environ["MODEL_DIR"])), identity, shared)
+    # What is loaded by now stays: looking through it again and again is what the slowest requests would wait for.
+    gc.freeze()
     log.info("worker %d serves %s version %s", os.getpid(), identity.name, identity.version)
     return app
 

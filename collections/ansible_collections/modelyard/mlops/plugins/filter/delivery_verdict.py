@@ -38,10 +38,15 @@ verdict: "{{ {'a': '', 'b': 'never ready'} | modelyard.mlops.delivery_verdict(['
 
 RETURN = r"""
 _value:
-  description:
-    - RV(_value.stop) is true when the delivery must not go on, and what it did has to be taken back.
-    - RV(_value.endings) says for each host what is wrong with it; nothing where it serves what was wanted.
+  description: The verdict.
   type: dict
+  contains:
+    stop:
+      description: Whether the delivery must not go on, and what it did has to be taken back.
+      type: bool
+    endings:
+      description: For each host, what is wrong with it; nothing where it serves what was wanted.
+      type: dict
 """
 
 

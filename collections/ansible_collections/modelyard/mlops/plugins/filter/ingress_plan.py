@@ -45,7 +45,7 @@ options:
     type: dict
     default: {}
   https_redirect:
-    description: What an app without O(_input[].route.https) does with plain HTTP.
+    description: What an app without C(https) in its C(route) does with plain HTTP.
     type: bool
     default: true
   serving:

@@ -41,7 +41,7 @@ plan: "{{ {'web-1': info_of_web_1.apps, 'web-2': info_of_web_2.apps} | modelyard
 
 RETURN = r"""
 _value:
-  description: By host, the RV(_value.release) to go back to, or none, and the RV(_value.reason).
+  description: By host, the C(release) to go back to, or none, and the C(reason).
   type: dict
 """
 

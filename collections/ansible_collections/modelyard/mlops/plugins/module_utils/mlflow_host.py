@@ -18,6 +18,14 @@ _ONCE = CONTAINER + "-once"
 _REVISIONS_TIMEOUT = 120.0
 
 
+# Options that the modules of the server share; the documentation fragment `mlflow` has their texts.
+OPTIONS: dict[str, t.Any] = {
+    "start_timeout": {"type": "int", "default": 300},
+    "upgrade_timeout": {"type": "int", "default": 3600},
+    "socket": {"type": "path", "default": "/var/run/docker.sock"},
+}
+
+
 class Timeouts(t.NamedTuple):
     """Seconds that the server may take until it answers, and MLflow to upgrade a schema."""
 

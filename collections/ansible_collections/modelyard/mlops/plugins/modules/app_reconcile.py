@@ -11,20 +11,23 @@ module: app_reconcile
 short_description: Remove the apps from a host that code no longer names
 version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
-extends_documentation_fragment:
-  - modelyard.mlops.app.record
 description:
   - Takes each app that M(modelyard.mlops.app_release) once deployed and that O(apps) does not name out of the ingress,
     drains and stops it in the way in which it was deployed, and removes its containers, releases, secrets and figures.
     Its history stays.
   - Containers without the label C(modelyard.app) are none of its business.
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
+  - modelyard.mlops.app.record
 attributes:
   check_mode:
     support: full
-    description: Names the apps that would go. Works on a host without engine or ingress.
+    details: Names the apps that would go. Works on a host without engine or ingress.
   diff_mode:
     support: full
-    description: Shows the apps on the host before and after.
+    details: Shows the apps on the host before and after.
+  idempotent:
+    support: full
 options:
   apps:
     description: The names of the apps that stay.

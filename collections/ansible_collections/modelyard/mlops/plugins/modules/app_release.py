@@ -11,9 +11,6 @@ module: app_release
 short_description: Bring a release of an app into service without a lost request, or take one back
 version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
-extends_documentation_fragment:
-  - modelyard.mlops.app
-  - modelyard.mlops.app.record
 description:
   - A release is an image, a model version, a configuration and secrets. If the one that is asked for serves already,
     nothing happens. Otherwise it starts in the app's free slot, has to pass its gate, takes over through HAProxy's
@@ -25,13 +22,25 @@ description:
     task shows each step as it begins.
   - Each step is journaled. A run that died is taken back or finished by the next one, of whatever kind.
   - A release that was rolled back is not deployed again until something in it changes, or O(force) is set.
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
+  - modelyard.mlops.attributes.action
+  - modelyard.mlops.app
+  - modelyard.mlops.app.record
 attributes:
   check_mode:
     support: full
-    description: Says what would be started and stopped. Works on a host without engine, ingress or image.
+    details: Says what would be started and stopped. Works on a host without engine, ingress or image.
   diff_mode:
     support: full
-    description: Shows image, model and configuration of both releases; of a secret only whether it changes.
+    details: Shows image, model and configuration of both releases; of a secret only whether it changes.
+  idempotent:
+    support: partial
+    details: Not with O(force), which asks for a new release, nor with O(state=rolled_back) without O(release), which
+      goes back by one each time.
+  action:
+    support: full
+    details: Its part on the controller shows the steps as they begin.
 options:
   name:
     description: The app. Part of container names, paths and backends.

@@ -13,13 +13,18 @@ version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
 description:
   - Reads the ledgers that M(modelyard.mlops.app_release) keeps. Changes nothing.
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
 attributes:
   check_mode:
     support: full
-    description: It only reads.
+    details: It only reads.
   diff_mode:
-    support: none
-    description: It only reads.
+    support: N/A
+    details: It changes nothing that could be shown.
+  idempotent:
+    support: full
+    details: It changes nothing.
 options:
   name:
     description: One app; without it, all.

@@ -17,6 +17,17 @@ description:
   - Unlike M(ansible.builtin.apt), it previews on a host that has neither package lists nor C(python3-apt) yet.
 version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
+attributes:
+  check_mode:
+    support: full
+    details: Says what would be installed, held and released. Does not ask whether the repository has it.
+  diff_mode:
+    support: full
+    details: Shows each package with its version and hold.
+  idempotent:
+    support: full
 options:
   packages:
     description:
@@ -24,13 +35,6 @@ options:
       - An empty version means any. A version may be a pattern such as V(5:27.5.1-*).
     type: dict
     required: true
-attributes:
-  check_mode:
-    description: Says what would be installed, held and released. Does not ask whether the repository has it.
-    support: full
-  diff_mode:
-    description: Shows each package with its version and hold.
-    support: full
 notes:
   - Recommended packages are not installed.
 """

@@ -17,6 +17,17 @@ description:
   - Certificates that certbot keeps for somebody else are not touched.
 version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
+attributes:
+  check_mode:
+    support: full
+    details: Asks no authority. Works before certbot is installed.
+  diff_mode:
+    support: full
+    details: Shows the names.
+  idempotent:
+    support: full
 options:
   names:
     description: The host names, each of which gets a certificate of its own.
@@ -35,13 +46,6 @@ options:
     description: The loopback port on which certbot answers the challenge.
     type: int
     default: 8402
-attributes:
-  check_mode:
-    description: Asks no authority. Works before certbot is installed.
-    support: full
-  diff_mode:
-    description: Shows the names.
-    support: full
 """
 
 EXAMPLES = r"""

@@ -16,6 +16,18 @@ description:
   - What can be mended by sending more is an answer (RV(outcome)) and no failure.
 version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
+  - modelyard.mlops.images
+attributes:
+  check_mode:
+    support: full
+    details: Says whether the image would be loaded or the name moved.
+  diff_mode:
+    support: none
+    details: There is nothing to show.
+  idempotent:
+    support: full
 options:
   name:
     description: The reference that the image gets.
@@ -71,21 +83,6 @@ options:
     description: How long the transfer has taken up to now.
     type: float
     default: 0.0
-  engine_socket:
-    description: The engine's unix socket.
-    type: path
-    default: /var/run/docker.sock
-  staging:
-    description: The folder in which the chunks arrived.
-    type: path
-    default: /var/lib/modelyard/images/staging
-attributes:
-  check_mode:
-    description: Says whether the image would be loaded or the name moved.
-    support: full
-  diff_mode:
-    description: There is nothing to show.
-    support: none
 """
 
 EXAMPLES = r"""
@@ -131,6 +128,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.modelyard.mlops.plugins.module_utils.engine import Engine, EngineError, EngineUnreachable
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_key import ImageError, split_reference
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_loader import Loader, LoadFailed, answer
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_options import PLACE
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import Staging
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_target import Target
 from ansible_collections.modelyard.mlops.plugins.module_utils.textfile import Metric, publish, render
@@ -187,8 +185,7 @@ def main() -> None:
             "bytes_sent": {"type": "int", "default": 0},
             "bytes_skipped": {"type": "int", "default": 0},
             "seconds": {"type": "float", "default": 0.0},
-            "engine_socket": {"type": "path", "default": "/var/run/docker.sock"},
-            "staging": {"type": "path", "default": "/var/lib/modelyard/images/staging"},
+            **PLACE,
         },
         supports_check_mode=True,
     )

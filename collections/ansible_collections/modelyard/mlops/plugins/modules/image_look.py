@@ -16,44 +16,20 @@ description:
   - When an image is missing, the folder is made in which its chunks will arrive.
 version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
-options:
-  images:
-    description: The wanted images.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name:
-        description: The reference that the image has to have on the host.
-        type: str
-        required: true
-      key:
-        description: The image's key, which is the digest of its configuration.
-        type: str
-        required: true
-  engine_socket:
-    description: The engine's unix socket.
-    type: path
-    default: /var/run/docker.sock
-  staging:
-    description: The folder in which chunks arrive.
-    type: path
-    default: /var/lib/modelyard/images/staging
-  keep:
-    description: How many images of each repository stay, as M(modelyard.mlops.image_prune) has it.
-    type: int
-    default: 3
-  apps:
-    description: The folder in which the releases of apps are recorded.
-    type: path
-    default: /var/lib/modelyard/apps
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
+  - modelyard.mlops.images
+  - modelyard.mlops.images.house
 attributes:
   check_mode:
-    description: Looks, and does not make the folder.
     support: full
+    details: Looks, and does not make the folder.
   diff_mode:
-    description: There is nothing to show.
-    support: none
+    support: N/A
+    details: It changes nothing that could be shown.
+  idempotent:
+    support: full
+    details: The folder that it may make is not counted as a change.
 """
 
 EXAMPLES = r"""
@@ -122,6 +98,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.modelyard.mlops.plugins.module_utils import image_codec
 from ansible_collections.modelyard.mlops.plugins.module_utils.engine import Engine, EngineError, EngineUnreachable
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_house import surplus
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_options import HOUSE, PLACE
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import Staging
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_target import PODMAN, Target
 
@@ -204,21 +181,7 @@ def visitor() -> int | None:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={
-            "images": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "key": {"type": "str", "required": True, "no_log": False},
-                },
-            },
-            "engine_socket": {"type": "path", "default": "/var/run/docker.sock"},
-            "staging": {"type": "path", "default": "/var/lib/modelyard/images/staging"},
-            "keep": {"type": "int", "default": 3},
-            "apps": {"type": "path", "default": "/var/lib/modelyard/apps"},
-        },
+        argument_spec={**HOUSE, **PLACE},
         supports_check_mode=True,
     )
     images = module.params["images"]

@@ -15,44 +15,19 @@ description:
   - Only images that M(modelyard.mlops.image_transfer) brought are removed, and none that others gave a name to.
 version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
-options:
-  images:
-    description: The images that the host has to have.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      name:
-        description: The reference of the image.
-        type: str
-        required: true
-      key:
-        description: The image's key, which is the digest of its configuration.
-        type: str
-        required: true
-  keep:
-    description: How many images of each repository stay, with those of O(images) that are still to come.
-    type: int
-    default: 3
-  apps:
-    description: The folder in which the releases of apps are recorded.
-    type: path
-    default: /var/lib/modelyard/apps
-  engine_socket:
-    description: The engine's unix socket.
-    type: path
-    default: /var/run/docker.sock
-  staging:
-    description: The folder in which chunks arrive; next to it is recorded what was brought.
-    type: path
-    default: /var/lib/modelyard/images/staging
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
+  - modelyard.mlops.images
+  - modelyard.mlops.images.house
 attributes:
   check_mode:
-    description: Says what would be removed.
     support: full
+    details: Says what would be removed.
   diff_mode:
-    description: There is nothing to show.
     support: none
+    details: There is nothing to show.
+  idempotent:
+    support: full
 """
 
 EXAMPLES = r"""
@@ -75,6 +50,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.modelyard.mlops.plugins.module_utils.engine import Engine, EngineError, EngineUnreachable
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_house import surplus
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_options import HOUSE, PLACE
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import Staging
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_records import Record
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_target import Target
@@ -103,21 +79,7 @@ def _remove(target: Target, record: Record) -> str:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={
-            "images": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "key": {"type": "str", "required": True, "no_log": False},
-                },
-            },
-            "keep": {"type": "int", "default": 3},
-            "apps": {"type": "path", "default": "/var/lib/modelyard/apps"},
-            "engine_socket": {"type": "path", "default": "/var/run/docker.sock"},
-            "staging": {"type": "path", "default": "/var/lib/modelyard/images/staging"},
-        },
+        argument_spec={**HOUSE, **PLACE},
         supports_check_mode=True,
     )
     given: dict[str, t.Any] = module.params

@@ -15,6 +15,18 @@ description:
   - An engine with the containerd store is refused, since it does not tell the key of what it has pulled.
 version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
+  - modelyard.mlops.images
+attributes:
+  check_mode:
+    support: full
+    details: Says whether the image would be pulled or the name moved.
+  diff_mode:
+    support: none
+    details: There is nothing to show.
+  idempotent:
+    support: full
 options:
   name:
     description: The reference that the image gets.
@@ -32,21 +44,6 @@ options:
     description: The password or token of O(username).
     type: str
     default: ""
-  engine_socket:
-    description: The engine's unix socket.
-    type: path
-    default: /var/run/docker.sock
-  staging:
-    description: The folder in which chunks of other images arrive; next to it is recorded what was brought.
-    type: path
-    default: /var/lib/modelyard/images/staging
-attributes:
-  check_mode:
-    description: Says whether the image would be pulled or the name moved.
-    support: full
-  diff_mode:
-    description: There is nothing to show.
-    support: none
 """
 
 EXAMPLES = r"""
@@ -89,6 +86,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.modelyard.mlops.plugins.module_utils.engine import Engine, EngineError, EngineUnreachable
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_key import ImageError, split_reference
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_options import PLACE
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import Staging
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_records import Record
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_target import CONTAINERD, Target
@@ -162,8 +160,7 @@ def main() -> None:
             "reference": {"type": "str", "required": True},
             "username": {"type": "str", "default": ""},
             "password": {"type": "str", "default": "", "no_log": True},
-            "engine_socket": {"type": "path", "default": "/var/run/docker.sock"},
-            "staging": {"type": "path", "default": "/var/lib/modelyard/images/staging"},
+            **PLACE,
         },
         supports_check_mode=True,
     )

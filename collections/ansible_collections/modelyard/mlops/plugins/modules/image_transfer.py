@@ -23,6 +23,23 @@ description:
   - Older images which were brought this way and are needed no more are removed.
 version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
+  - modelyard.mlops.attributes.action
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Changes nothing on the host, and works on one that has no engine yet.
+      - Fills the controller's cache, since only then the compressed sizes are known.
+  diff_mode:
+    support: full
+    details: Shows the plan, that is layers, bytes and disk space of each image that is not there.
+  idempotent:
+    support: full
+  action:
+    support: full
+    details: The work is divided between the controller and modules on the host.
 options:
   images:
     description: The images that the host has to have.
@@ -88,18 +105,6 @@ options:
     description: The folder on the host in which the releases of apps are recorded.
     type: path
     default: /var/lib/modelyard/apps
-attributes:
-  action:
-    description: The work is divided between the controller and modules on the host.
-    support: full
-  check_mode:
-    description:
-      - Changes nothing on the host, and works on one that has no engine yet.
-      - Fills the controller's cache, since only then the compressed sizes are known.
-    support: full
-  diff_mode:
-    description: Shows the plan, that is layers, bytes and disk space of each image that is not there.
-    support: full
 notes:
   - Needs the rights to use the host's engine, so usually C(become).
 """

@@ -15,6 +15,18 @@ description:
   - It reads files alone, so it works on a host that has nothing yet.
 version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
+attributes:
+  check_mode:
+    support: full
+    details: Changes nothing in any mode.
+  diff_mode:
+    support: N/A
+    details: It changes nothing that could be shown.
+  idempotent:
+    support: full
+    details: It changes nothing.
 options:
   folder:
     description: HAProxy's configuration folder.
@@ -25,13 +37,6 @@ options:
     type: list
     elements: path
     default: []
-attributes:
-  check_mode:
-    description: Changes nothing in any mode.
-    support: full
-  diff_mode:
-    description: There is never a difference.
-    support: none
 """
 
 EXAMPLES = r"""

@@ -18,13 +18,18 @@ description:
   - Artifacts in S3 are not copied. Switch on the bucket's versioning for them.
   - Deletes the oldest archives once there are more than O(keep). Those that upgrades and restores made are counted
     separately.
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
 attributes:
   check_mode:
     support: full
-    description: Says what would be written and deleted.
+    details: Says what would be written and deleted.
   diff_mode:
     support: full
-    description: Shows the list of archives.
+    details: Shows the list of archives.
+  idempotent:
+    support: none
+    details: Each run is another backup.
 options:
   folder:
     description: The folder of the archives.

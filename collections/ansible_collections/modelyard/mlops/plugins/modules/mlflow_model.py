@@ -19,15 +19,20 @@ description:
     files. The SHA-256 of C(checksums.json) itself is checked against the version's tag C(modelyard.checksums). For a
     model without it, sizes are checked, and a C(checksums.json) is made of what arrived.
   - Other versions in O(dest) are not touched.
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
 attributes:
   check_mode:
     support: full
-    description:
+    details:
       - Resolves and fetches nothing. Where the server, the model or the alias do not exist yet, it warns instead of
         failing, since what comes before it in the playbook may make them.
   diff_mode:
     support: full
-    description: Names the version and the digest of its files.
+    details: Names the version and the digest of its files.
+  idempotent:
+    support: full
+    details: An alias that has moved in the registry is another version.
 options:
   tracking_uri:
     description: The server, as C(MLFLOW_TRACKING_URI) has it, with the prefix that the server was started with.

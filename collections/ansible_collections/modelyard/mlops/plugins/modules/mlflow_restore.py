@@ -20,13 +20,19 @@ description:
     then stay as they are.
   - Works when the server's data folder is lost. When its container is lost too, let the role mlflow make an empty
     server first.
+extends_documentation_fragment:
+  - modelyard.mlops.mlflow
+  - modelyard.mlops.attributes
 attributes:
   check_mode:
     support: full
-    description: Unpacks and checks the archive, and changes nothing.
+    details: Unpacks and checks the archive, and changes nothing.
   diff_mode:
     support: full
-    description: Names the schema, the number of files and the age of what is restored.
+    details: Names the schema, the number of files and the age of what is restored.
+  idempotent:
+    support: none
+    details: Each run restores. It is meant for people, and for no play that runs again and again.
 options:
   folder:
     description: The folder of the archives.
@@ -46,18 +52,6 @@ options:
     description: How many backups from before a restore to keep, at least 1.
     type: int
     default: 7
-  start_timeout:
-    description: Seconds that the server may take until it answers.
-    type: int
-    default: 300
-  upgrade_timeout:
-    description: Seconds that MLflow may take to upgrade the schema.
-    type: int
-    default: 3600
-  socket:
-    description: The engine's unix socket.
-    type: path
-    default: /var/run/docker.sock
 """
 
 EXAMPLES = r"""
@@ -109,7 +103,7 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_archive imp
 )
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_change import ChangeError, locked
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_database import DatabaseError
-from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_host import Host, Timeouts
+from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_host import OPTIONS, Host, Timeouts
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_server import CONTAINER, Server, ServerError
 
 ARGUMENTS: dict[str, t.Any] = {
@@ -117,9 +111,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "backup": {"type": "str", "default": "latest"},
     "image": {"type": "str", "default": ""},
     "keep": {"type": "int", "default": 7},
-    "start_timeout": {"type": "int", "default": 300},
-    "upgrade_timeout": {"type": "int", "default": 3600},
-    "socket": {"type": "path", "default": "/var/run/docker.sock"},
+    **OPTIONS,
 }
 
 

@@ -23,13 +23,18 @@ description:
   - Passwords and keys are files that the server's libraries read themselves, never part of the container's description.
   - The container has no capabilities, cannot gain privileges, sees its root file system read-only, publishes its port
     on the loopback address only and rotates its log. None of this is an option.
+extends_documentation_fragment:
+  - modelyard.mlops.mlflow
+  - modelyard.mlops.attributes
 attributes:
   check_mode:
     support: full
-    description: Works before the engine or the image is there, and names the upgrade once both are.
+    details: Works before the engine or the image is there, and names the upgrade once both are.
   diff_mode:
     support: full
-    description: Shows the container's description, without secrets.
+    details: Shows the container's description, without secrets.
+  idempotent:
+    support: full
 options:
   image:
     description: The image, as the host's engine knows it. Never pulled. By itself it runs C(mlflow server).
@@ -107,18 +112,6 @@ options:
     description: How many backups from before an upgrade to keep.
     type: int
     default: 7
-  start_timeout:
-    description: Seconds that the server may take until it answers.
-    type: int
-    default: 300
-  upgrade_timeout:
-    description: Seconds that MLflow may take to upgrade the schema.
-    type: int
-    default: 3600
-  socket:
-    description: The engine's unix socket.
-    type: path
-    default: /var/run/docker.sock
 """
 
 EXAMPLES = r"""
@@ -176,7 +169,7 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.engine import Engi
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_archive import ArchiveError, Archives
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_change import ChangeError, Upgrade, locked
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_database import DatabaseError
-from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_host import Host, Timeouts
+from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_host import OPTIONS, Host, Timeouts
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_server import (
     SecretFolders,
     Server,
@@ -229,9 +222,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "secrets": {"type": "path", "default": "/etc/modelyard/mlflow", "no_log": False},
     "backups": {"type": "path", "default": "/var/lib/modelyard/backups/mlflow"},
     "keep": number(7),
-    "start_timeout": number(300),
-    "upgrade_timeout": number(3600),
-    "socket": {"type": "path", "default": "/var/run/docker.sock"},
+    **OPTIONS,
 }
 ERRORS = (ArchiveError, ChangeError, ContainerError, DatabaseError, EngineError, ServerError, OSError, ValueError)
 

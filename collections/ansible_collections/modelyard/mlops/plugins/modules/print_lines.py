@@ -14,13 +14,22 @@ author: The Modelyard authors (@modelyard)
 description:
   - For tables and reports, which M(ansible.builtin.debug) shows wrapped, quoted, and for each host.
   - Runs on the controller, once for the hosts of a play.
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
+  - modelyard.mlops.attributes.action
 attributes:
   check_mode:
     support: full
-    description: It changes nothing.
+    details: It changes nothing.
   diff_mode:
-    support: none
-    description: It changes nothing.
+    support: N/A
+    details: It changes nothing that could be shown.
+  idempotent:
+    support: full
+    details: It changes nothing.
+  action:
+    support: full
+    details: All of it runs there.
 options:
   lines:
     description: The lines.

@@ -19,13 +19,17 @@ description:
   - If it does not, the former files are put back, the service is told again, and the module fails with the reason
     and the service's last journal lines.
   - A run which dies in the middle is finished, or taken back, by the next one.
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
 attributes:
   check_mode:
     support: full
-    description: Works before the service, its user or its validator is installed.
+    details: Works before the service, its user or its validator is installed.
   diff_mode:
     support: full
-    description: Contents and attributes; of a secret only that it changes.
+    details: Contents and attributes; of a secret only that it changes.
+  idempotent:
+    support: full
 options:
   root:
     description: The service's configuration folder; created if it is missing.

@@ -24,16 +24,22 @@ description:
     C(MLFLOW_TRACKING_URI), C(RESULT_FILE), C(IMAGE_KEY) and, with O(data) and O(commit), C(DATA_DIR) and
     C(GIT_COMMIT) in its environment. It writes JSON with C(run_id), C(model_name), C(model_version), C(promoted) and
     C(metrics) to C($RESULT_FILE), and ends with exit code 0 only after that.
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
+  - modelyard.mlops.attributes.action
 attributes:
   check_mode:
     support: full
-    description: Says whether it would run and why. Works before the engine or the image is there.
+    details: Says whether it would run and why. Works before the engine or the image is there.
   diff_mode:
     support: full
-    description: Shows the inputs of the last run and those asked for.
+    details: Shows the inputs of the last run and those asked for.
+  idempotent:
+    support: full
+    details: Unless O(force) is set, which asks for another run.
   action:
     support: full
-    description: Its part on the controller waits in steps and shows the progress.
+    details: Its part on the controller waits in steps and shows the progress.
 options:
   name:
     description: The training's name, in lower-case letters, digits and dashes.

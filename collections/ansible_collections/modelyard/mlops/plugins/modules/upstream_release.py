@@ -16,13 +16,17 @@ description:
   - The archive is checked against its sum before anything of it is unpacked. What is there already is not
     downloaded again; a run that changes nothing uses no network.
   - The version that was in use before is kept for the way back; older ones are removed.
+extends_documentation_fragment:
+  - modelyard.mlops.attributes
 attributes:
   check_mode:
     support: full
-    description: Says which version would be installed, without downloading it.
+    details: Says which version would be installed, without downloading it.
   diff_mode:
     support: full
-    description: The version in use before and after.
+    details: The version in use before and after.
+  idempotent:
+    support: full
 options:
   folder:
     description: Where the versions of this product live.

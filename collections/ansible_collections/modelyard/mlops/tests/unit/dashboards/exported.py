@@ -25,17 +25,6 @@ RULES = COLLECTION / "roles/prometheus/files/rules"
 # What node_exporter, HAProxy and Prometheus export is theirs to say.
 OTHERS = ("node_", "haproxy_", "prometheus_", "up")
 
-_WORDS = {"and", "bool", "by", "group_left", "group_right", "ignoring", "offset", "on", "or", "unless", "without"}
-_LABELS = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)")
-
-
-def metric_names(expression: str) -> set[str]:
-    """The metrics that a query names."""
-    for nothing in (r'"(?:[^"\\]|\\.)*"', r"\{[^}]*\}", r"\[[^]]*\]", _LABELS):
-        expression = re.sub(nothing, " ", expression)
-    words = re.findall(r"(?<![\w.:])[a-zA-Z_:][\w:]*(?!\w)(?!\s*\()", expression)
-    return set(words) - _WORDS
-
 
 def rules(path: Path) -> list[dict[str, Any]]:
     """The rules of a file."""

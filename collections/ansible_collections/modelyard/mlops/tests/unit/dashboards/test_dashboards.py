@@ -8,18 +8,25 @@ import json
 from typing import Any
 
 import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from ansible_collections.modelyard.mlops.dashboards.build import FOLDER, panels, queries, rendered
+from ansible_collections.modelyard.mlops.dashboards.library import HEIGHT, STAT_HEIGHT
+from ansible_collections.modelyard.mlops.dashboards.promql import metric_names
+from ansible_collections.modelyard.mlops.dashboards.units import shown
 from ansible_collections.modelyard.mlops.tests.unit.dashboards.exported import (
     OTHERS,
     RULES,
     exported,
     figures,
-    metric_names,
+    of_an_app,
     rules,
 )
 
 BUILT = {name: json.loads(text) for name, text in rendered().items()}
+SHOWN = {name for dashboard in BUILT.values() for _, query in queries(dashboard) for name in metric_names(query)}
 
 
 def test_the_committed_files_are_what_the_code_builds() -> None:
@@ -31,6 +38,53 @@ def test_uids_and_titles_are_unique() -> None:
     for key in ("uid", "title"):
         values = [dashboard[key] for dashboard in BUILT.values()]
         assert len(values) == len(set(values))
+
+
+@pytest.mark.parametrize("dashboard", BUILT.values(), ids=BUILT)
+def test_it_fits_the_schema_of_the_sdk(dashboard: dict[str, Any]) -> None:
+    register_default_plugins()
+    read = json.loads(JSONEncoder(sort_keys=True).encode(Dashboard.from_json(dashboard)))
+    # Reading fills in an object where nothing was said.
+    assert full(read) == full(dashboard)
+
+
+def full(value: Any) -> Any:
+    """A value without the empty objects in it."""
+    if isinstance(value, dict):
+        return {name: full(inner) for name, inner in value.items() if inner != {}}
+    return [full(inner) for inner in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("dashboard", BUILT.values(), ids=BUILT)
+def test_panels_and_queries_can_be_told_apart(dashboard: dict[str, Any]) -> None:
+    ids = [panel["id"] for panel in panels(dashboard)]
+    assert len(ids) == len(set(ids))
+    for panel in panels(dashboard):
+        letters = [target["refId"] for target in panel.get("targets", [])]
+        assert letters == list("ABCDEF"[: len(letters)])
+
+
+@pytest.mark.parametrize("dashboard", BUILT.values(), ids=BUILT)
+def test_it_can_be_narrowed_down_and_leads_to_the_others(dashboard: dict[str, Any]) -> None:
+    variables = {variable["name"]: variable for variable in dashboard["templating"]["list"]}
+    assert {"environment", "instance" if dashboard["title"] != "Model" else "app"} <= set(variables)
+    assert all(variable["datasource"]["uid"] == "prometheus" and variable["label"] for variable in variables.values())
+    assert [(link["type"], link["tags"], link["keepTime"]) for link in dashboard["links"]] == [
+        ("dashboards", dashboard["tags"], True)
+    ]
+    text = json.dumps(dashboard["panels"])
+    assert all(f"${name}" in text for name in variables)
+
+
+@pytest.mark.parametrize("dashboard", BUILT.values(), ids=BUILT)
+def test_panels_fit_a_laptop_and_have_their_levels(dashboard: dict[str, Any]) -> None:
+    for panel in panels(dashboard):
+        # A screen of 900 pixels shows some 22 units of the grid, so one graph and the one below it.
+        assert panel["gridPos"]["h"] <= max(HEIGHT, STAT_HEIGHT) <= 11
+        if panel["type"] == "stat":
+            assert panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+        if panel["type"] != "row":
+            assert shown(1, panel["fieldConfig"]["defaults"]["unit"])
 
 
 @pytest.mark.parametrize("dashboard", BUILT.values(), ids=BUILT)
@@ -90,12 +144,13 @@ def test_each_metric_of_a_rule_is_exported_by_something() -> None:
 
 
 def test_each_figure_of_ours_has_a_panel() -> None:
-    shown = {
-        name for dashboard in BUILT.values() for _unused, query in queries(dashboard) for name in metric_names(query)
-    }
     # The last run's start, promotion and version are the champion's, or are in MLflow.
     unseen = {f"modelyard_training_{name}" for name in ("started_timestamp_seconds", "promoted", "model_version")}
-    assert figures() - shown == unseen
+    assert figures() - SHOWN == unseen
+
+
+def test_each_metric_of_an_app_has_a_panel() -> None:
+    assert of_an_app() - SHOWN == set()
 
 
 @pytest.mark.parametrize(

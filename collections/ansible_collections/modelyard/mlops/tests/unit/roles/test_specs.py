@@ -100,7 +100,11 @@ def test_options_are_typed_and_told(role: str) -> None:
 @pytest.mark.parametrize("role", NAMES)
 def test_defaults_are_those_of_the_spec(role: str) -> None:
     stated = {name: spec["default"] for name, spec in options(role).items() if "default" in spec}
-    assert (load(ROLES / role / "defaults/main.yml") or {}) == stated
+    defaults = load(ROLES / role / "defaults/main.yml") or {}
+    # An expression is no list and no boolean yet, and tools that check a spec say so: the description tells it.
+    told = {name for name, default in defaults.items() if name not in stated and "{{" in str(default)}
+    assert all(options(role)[name]["type"] != "str" for name in told)
+    assert {name: default for name, default in defaults.items() if name not in told} == stated
 
 
 @pytest.mark.parametrize("role", NAMES)

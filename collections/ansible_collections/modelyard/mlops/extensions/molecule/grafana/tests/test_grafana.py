@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import base64
 import configparser
 import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import yaml
 from testinfra.host import Host
@@ -21,7 +23,7 @@ def text(host: Host, path: str) -> str:
         return str(host.file(f"{CONFIG}/{path}").content_string)
 
 
-def converge(**variables: str) -> tuple[int, str]:
+def converge(**variables: Any) -> tuple[int, str]:
     """Run the scenario's playbook again with other variables; return its exit code and what it said."""
     playbook = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "converge.yml"
     inventory = os.environ["MOLECULE_INVENTORY_FILE"]
@@ -46,8 +48,21 @@ def test_the_password_is_in_one_file_that_only_grafana_reads(host: Host) -> None
     with host.sudo():
         secret = host.file(f"{CONFIG}/secrets/admin_password")
         assert (secret.mode, secret.user, secret.group) == (0o640, "root", "grafana")
-        found = host.check_output(f"grep -rl not-a-real-secret {CONFIG}")
-    assert found.split() == [f"{CONFIG}/secrets/admin_password"]
+        found = host.check_output(f"grep -rl not-a-real-secret {CONFIG} | sort")
+    assert found.split() == [f"{CONFIG}/secrets/admin_password", f"{CONFIG}/secrets/chat_url"]
+
+
+def test_alerting_is_provisioned_and_what_code_no_longer_has_is_asked_to_go(host: Host) -> None:
+    provisioned = yaml.safe_load(text(host, "provisioning/alerting/modelyard.yml"))
+    assert set(provisioned) == {"apiVersion", "contactPoints", "policies", "muteTimes"}
+    code, words = converge(alerting={})
+    assert code == 0, words
+    assert yaml.safe_load(text(host, "provisioning/alerting/modelyard.yml")) == {
+        "apiVersion": 1,
+        "deleteContactPoints": [{"orgId": 1, "uid": "chat"}],
+        "deleteMuteTimes": [{"orgId": 1, "name": "weekends"}],
+        "resetPolicies": [1],
+    }
 
 
 def test_the_data_source_has_the_uid_that_dashboards_name(host: Host) -> None:
@@ -88,3 +103,36 @@ def test_the_default_password_is_refused() -> None:
     code, words = converge(admin_password="admin")
     assert code != 0
     assert "grafana_admin_password must have 8 characters or more" in words
+
+
+# What a release archive looks like, with a program inside that stands in for Grafana's.
+MIRROR = """
+set -e
+mkdir -p /srv/mirror /tmp/stand-in/bin
+echo "$1" | base64 -d > /tmp/stand-in/bin/grafana
+chmod 755 /tmp/stand-in/bin/grafana
+tar -czf /srv/mirror/grafana.tar.gz -C /tmp stand-in
+systemd-run --quiet --unit=mirror python3 -m http.server --bind 127.0.0.1 --directory /srv/mirror 8404
+sha256sum /srv/mirror/grafana.tar.gz | cut -d' ' -f1
+"""
+
+
+def test_a_changed_password_is_the_admins_password(host: Host) -> None:
+    source = (Path(__file__).parents[1] / "files/stand_in.py").read_bytes()
+    program = base64.b64encode(b"#!/usr/bin/python3\n" + source).decode()
+    with host.sudo():
+        sha256 = host.check_output("sh -c %s mirror %s", MIRROR, program)
+    release = {"install": "archive", "archive_sha256": sha256, "admin_password": "the-first-secret"}
+    code, words = converge(**release)
+    assert code == 0, words
+    with host.sudo():
+        assert host.file("/var/lib/grafana/password").content_string == "the-first-secret"
+    code, words = converge(**release | {"admin_password": "the-second-secret"})
+    assert code == 0, words
+    assert "the-second-secret" not in words
+    with host.sudo():
+        assert host.file("/var/lib/grafana/password").content_string == "the-second-secret"
+        assert host.file("/var/lib/grafana/password").user == "grafana"
+    code, words = converge(**release | {"admin_password": "the-second-secret"})
+    assert code == 0, words
+    assert "changed=0" in words

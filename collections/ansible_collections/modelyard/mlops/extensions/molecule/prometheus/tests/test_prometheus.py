@@ -11,6 +11,7 @@ import subprocess
 import tarfile
 import time
 import urllib.parse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from testinfra.host import Host
 
 COLLECTION = Path(__file__).resolve().parents[4]
 DASHBOARDS = COLLECTION / "roles" / "grafana" / "files" / "dashboards"
+testinfra_hosts = ["host"]
 URL = "http://127.0.0.1:9090/prometheus"
 
 
@@ -33,12 +35,20 @@ def ask(host: Host, path: str, **parameters: str) -> Any:
     return json.loads(host.check_output("python3 -c %s %s", script, url))
 
 
+# Prints the answer of a page behind the receiver's login.
+ASK_WITH_LOGIN = (
+    "import base64, sys, urllib.request as u\n"
+    "token = base64.b64encode(b'sender:not-a-real-secret').decode()\n"
+    "print(u.urlopen(u.Request(sys.argv[1], headers={'Authorization': 'Basic ' + token})).read().decode())\n"
+)
+
+
 def rule_names(host: Host) -> set[str]:
     """The names of all rules that Prometheus has loaded."""
     return {rule["name"] for group in ask(host, "rules")["data"]["groups"] for rule in group["rules"]}
 
 
-def converge(**variables: str) -> tuple[int, str]:
+def converge(**variables: Any) -> tuple[int, str]:
     """Run the scenario's playbook again with other variables; return its exit code and what it said."""
     playbook = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "converge.yml"
     inventory = os.environ["MOLECULE_INVENTORY_FILE"]
@@ -57,29 +67,91 @@ def test_listens_on_loopback_alone(host: Host) -> None:
     assert addresses == {"127.0.0.1:9090"}
 
 
-def test_targets_are_what_the_code_says(host: Host) -> None:
-    expected = {
-        ("app", "/apps/iris/metrics"): "up",
-        ("app", "/apps/gone/metrics"): "down",
-        ("ingress", "/metrics"): "up",
-        ("prometheus", "/prometheus/metrics"): "up",
+def targets(host: Host) -> dict[tuple[str, str, str], str]:
+    """The health of each target, by its job, its host and its page."""
+    return {
+        (
+            target["labels"]["job"],
+            target["labels"]["instance"],
+            urllib.parse.urlsplit(target["scrapeUrl"]).path,
+        ): target["health"]
+        for target in ask(host, "targets")["data"]["activeTargets"]
     }
-    deadline = time.monotonic() + 30
-    while True:
-        targets = ask(host, "targets")["data"]["activeTargets"]
-        found = {
-            (target["labels"]["job"], urllib.parse.urlsplit(target["scrapeUrl"]).path): target["health"]
-            for target in targets
-        }
-        if found == expected or time.monotonic() > deadline:
-            break
+
+
+def wait_for(found: Callable[[], Any], expected: Any) -> None:
+    """Fail unless what is found becomes what is expected, within a minute."""
+    deadline = time.monotonic() + 60
+    while (last := found()) != expected and time.monotonic() < deadline:
         time.sleep(1)
-    assert found == expected
+    assert last == expected
 
 
-def test_an_app_has_its_name_as_a_label(host: Host) -> None:
-    result = ask(host, "query", query='up{job="app", app="iris"}')["data"]["result"]
+OF_HOST = {
+    ("app", "host", "/apps/iris/metrics"): "up",
+    ("app", "host", "/apps/gone/metrics"): "down",
+    ("ingress", "host", "/metrics"): "up",
+    ("prometheus", "127.0.0.1:9090", "/prometheus/metrics"): "up",
+}
+OF_OTHER = {("node", "other", "/-/metrics/node"): "up", ("ingress", "other", "/-/metrics/ingress"): "up"}
+
+
+def test_targets_are_what_the_code_says_on_this_host_and_through_the_ingress_of_another(host: Host) -> None:
+    wait_for(lambda: targets(host), OF_HOST | OF_OTHER)
+
+
+def test_what_is_measured_says_where_it_comes_from(host: Host) -> None:
+    result = ask(host, "query", query='up{job="app", app="iris", environment="test"}')["data"]["result"]
     assert [value["value"][1] for value in result] == ["1"]
+    there = ask(host, "query", query='node_memory_MemTotal_bytes{instance="other", environment="test"}')
+    assert len(there["data"]["result"]) == 1
+
+
+# Another Prometheus, which takes what is sent to it from whoever knows the password.
+RECEIVER = """
+set -e
+mkdir -p /srv/receiver
+echo '{}' > /srv/receiver/prometheus.yml
+echo 'basic_auth_users: {sender: $2b$05$abcdefghijklmnopqrstuungVG5rV2wnfvY7IqXMxsk5437TWq.4m}' > /srv/receiver/web.yml
+systemctl is-active --quiet receiver || systemd-run --quiet --unit=receiver prometheus \
+  --config.file=/srv/receiver/prometheus.yml --web.config.file=/srv/receiver/web.yml \
+  --storage.tsdb.path=/srv/receiver/data --web.listen-address=127.0.0.1:9091 --web.enable-remote-write-receiver
+"""
+
+
+def test_what_is_measured_is_sent_to_another_prometheus_that_wants_a_password(host: Host) -> None:
+    with host.sudo():
+        host.check_output("bash -c %s", RECEIVER)
+    # What was measured before it ran is sent as well, the oldest first.
+    query = 'last_over_time(up{job="app",app="iris",replica="a"}[1h])'
+    url = f"http://127.0.0.1:9091/api/v1/query?query={urllib.parse.quote(query)}"
+
+    def received() -> list[str]:
+        done = host.run("python3 -c %s %s", ASK_WITH_LOGIN, url)
+        results = json.loads(done.stdout)["data"]["result"] if done.rc == 0 else []
+        return [result["metric"]["environment"] for result in results]
+
+    wait_for(received, ["test"])
+
+
+def test_a_password_is_a_file_of_its_own(host: Host) -> None:
+    with host.sudo():
+        secret = host.file("/etc/modelyard/prometheus/secrets/archive")
+        assert (secret.mode, secret.user, secret.group) == (0o640, "root", "prometheus")
+        found = host.check_output("grep -rl -e not-a-real-secret -e 'molecule password' /etc/modelyard/prometheus")
+    assert {Path(name).parent.name for name in found.split()} == {"secrets"}
+
+
+def test_a_bad_address_to_send_to_is_refused() -> None:
+    code, words = converge(write_to="http://archive example.org/")
+    assert code != 0
+    assert "promtool refuses the new configuration" in words
+
+
+def test_what_leaves_the_inventory_leaves_prometheus(host: Host) -> None:
+    code, words = converge(of_other=[])
+    assert code == 0, words
+    wait_for(lambda: targets(host), OF_HOST)
 
 
 def test_alerts_go_to_alertmanager(host: Host) -> None:
@@ -107,24 +179,31 @@ def test_rules_do_what_they_say(host: Host) -> None:
     host.check_output("cd /tmp/rules/tests/rules; promtool test rules *.yml")
 
 
-@pytest.mark.parametrize("path", sorted(DASHBOARDS.glob("*.json")), ids=lambda path: path.stem)
-def test_prometheus_understands_each_query_of_each_panel(host: Host, path: Path) -> None:
+def queries(path: Path) -> list[tuple[str, str]]:
+    """The title of its panel and each query of a dashboard, with everything chosen."""
     dashboard = json.loads(path.read_text(encoding="utf-8"))
     variables = [f"${variable['name']}" for variable in dashboard["templating"]["list"]]
-    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
-    assert expressions
-    for expression in expressions:
-        for variable in variables:
-            expression = expression.replace(variable, ".*")
+    found = []
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", []):
+            expression = target["expr"]
+            for variable in variables:
+                expression = expression.replace(variable, ".*")
+            found.append((panel["title"], expression))
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(DASHBOARDS.glob("*.json")), ids=lambda path: path.stem)
+def test_prometheus_understands_each_query_of_each_panel(host: Host, path: Path) -> None:
+    assert queries(path)
+    for _, expression in queries(path):
         answer = ask(host, "query", query=expression)
         assert answer["status"] == "success", f"{expression}: {answer.get('error')}"
 
 
 def test_the_service_dashboard_shows_something_in_each_panel(host: Host) -> None:
-    dashboard = json.loads((DASHBOARDS / "modelyard-service.json").read_text(encoding="utf-8"))
-    for panel in dashboard["panels"]:
-        for target in panel.get("targets", []):
-            assert ask(host, "query", query=target["expr"].replace("$app", ".*"))["data"]["result"], panel["title"]
+    for title, expression in queries(DASHBOARDS / "modelyard-service.json"):
+        assert ask(host, "query", query=expression)["data"]["result"], title
 
 
 def test_a_bad_rule_is_refused_and_the_old_ones_stay(host: Host, tmp_path: Path) -> None:
