@@ -11,8 +11,6 @@ module: mlflow_restore
 short_description: Restore an MLflow server's data from a backup
 version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
-extends_documentation_fragment:
-  - modelyard.mlops.mlflow
 description:
   - Unpacks an archive of M(modelyard.mlops.mlflow_backup) and checks all of it before it touches anything.
   - Then it stops the server, exchanges the data, upgrades the schema if the image wants a newer one, starts the server
@@ -23,6 +21,7 @@ description:
   - Works when the server's data folder is lost. When its container is lost too, let the role mlflow make an empty
     server first.
 extends_documentation_fragment:
+  - modelyard.mlops.mlflow
   - modelyard.mlops.attributes
 attributes:
   check_mode:

@@ -11,8 +11,6 @@ module: mlflow_server
 short_description: Keep an MLflow server as it is described
 version_added: 0.1.0
 author: The Modelyard authors (@modelyard)
-extends_documentation_fragment:
-  - modelyard.mlops.mlflow
 description:
   - Runs an MLflow server as a container from an image that the host already has, and shows by a request that it works.
   - If anything in its description changes, or the image that the reference points to, the container is replaced. The
@@ -26,6 +24,7 @@ description:
   - The container has no capabilities, cannot gain privileges, sees its root file system read-only, publishes its port
     on the loopback address only and rotates its log. None of this is an option.
 extends_documentation_fragment:
+  - modelyard.mlops.mlflow
   - modelyard.mlops.attributes
 attributes:
   check_mode:

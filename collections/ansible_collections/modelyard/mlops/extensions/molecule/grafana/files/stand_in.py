@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Stands in for Grafana's program, which cannot be had here; it is not Grafana.
 

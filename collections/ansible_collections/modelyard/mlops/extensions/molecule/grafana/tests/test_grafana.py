@@ -118,7 +118,8 @@ sha256sum /srv/mirror/grafana.tar.gz | cut -d' ' -f1
 
 
 def test_a_changed_password_is_the_admins_password(host: Host) -> None:
-    program = base64.b64encode((Path(__file__).parents[1] / "files/stand_in.py").read_bytes()).decode()
+    source = (Path(__file__).parents[1] / "files/stand_in.py").read_bytes()
+    program = base64.b64encode(b"#!/usr/bin/python3\n" + source).decode()
     with host.sudo():
         sha256 = host.check_output("sh -c %s mirror %s", MIRROR, program)
     release = {"install": "archive", "archive_sha256": sha256, "admin_password": "the-first-secret"}
