@@ -24,14 +24,20 @@ def run_module(main: Callable[[], None], arguments: dict[str, Any], commands: Co
     """
     text = json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode()
     printed, warnings = io.StringIO(), list[str]()
+
+    def answer(_module: object, command: list[str], **_options: object) -> tuple[int, str, str]:
+        assert commands
+        return commands(command)
+
+    def warn(_module: object, warning: str) -> None:
+        warnings.append(warning)
+
     with contextlib.ExitStack() as stack:
         # 2.17 and 2.18 know no profile of serialization, newer ones want it said.
         stack.enter_context(mock.patch.multiple(basic, create=True, _ANSIBLE_ARGS=text, _ANSIBLE_PROFILE="legacy"))
         if commands:
-            answer = lambda _self, command, **_options: commands(command)  # noqa: E731
             stack.enter_context(mock.patch.object(basic.AnsibleModule, "run_command", answer))
         # Ansible keeps warnings for the whole process, and each version shows them in another form.
-        warn = lambda _self, warning: warnings.append(warning)  # noqa: E731
         stack.enter_context(mock.patch.object(basic.AnsibleModule, "warn", warn))
         stack.enter_context(contextlib.redirect_stdout(printed))
         stack.enter_context(pytest.raises(SystemExit))
