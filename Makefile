@@ -101,7 +101,7 @@ publish: setup ## Publish on Galaxy what `make collection` built
 	@$(DELIVERY) publish
 
 ##@ Development
-.PHONY: lint sanity unit molecule e2e benchmark dashboards pictures docs lock scenarios
+.PHONY: lint sanity unit on-core molecule e2e benchmark dashboards pictures docs lock scenarios
 lint: setup-dev ## All linters
 	@tests/lint
 
@@ -111,8 +111,12 @@ sanity: setup-dev ## All of ansible-test's sanity tests, minutes; ARGS="pylint i
 unit: setup-dev ## Unit tests, seconds
 	@$(BIN)/python tests/run.py unit $(ARGS)
 
-molecule: setup-dev ## Test roles on systemd hosts: all, or ROLE=docker
-	@$(BIN)/python tests/run.py molecule $(ROLE)
+on-core: setup-dev ## The collection's unit tests on another ansible-core: CORE=2.17
+	@tests/on_core $(CORE)
+
+molecule: setup-dev ## Test roles on systemd hosts: all, or ROLE=docker; HOST_BASE=debian:trixie-slim for another system
+	@$(if $(HOST_BASE),docker build --quiet --build-arg BASE="$(HOST_BASE)" --tag modelyard/host:molecule images/host)
+	@$(if $(HOST_BASE),MODELYARD_HOST_IMAGE=modelyard/host:molecule) $(BIN)/python tests/run.py molecule $(ROLE)
 
 e2e: setup-dev ## The whole delivery in an environment of its own
 	@$(BIN)/python tests/run.py e2e

@@ -66,7 +66,7 @@ class Forge:
         return self.push().result()
 
     def propose(self, number: int) -> act.Job:
-        """Open a pull request with the last commit, and wait until CI has planned it."""
+        """Open a pull request with the last commit, and wait until it is planned."""
         _git(self.work, "push", "--quiet", "origin", f"HEAD:pull-{number}")
         commit = _git(self.work, "rev-parse", "HEAD")
         self._github.pulls[commit] = [number]
@@ -75,7 +75,7 @@ class Forge:
         clone = self._check_out(commit)
         return act.run(
             clone,
-            "ci.yml",
+            "plan.yml",
             "pull_request",
             clone.parent,
             self._github,
