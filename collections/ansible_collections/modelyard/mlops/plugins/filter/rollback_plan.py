@@ -69,7 +69,11 @@ def _before(serving: t.Mapping[str, Info]) -> dict[str, Release]:
         if _same(info["active"], newest):
             earlier = [one for one in info["releases"] if one["number"] not in _left(info)]
             if not earlier:
-                raise AnsibleFilterError(f"{host} keeps no earlier release of this app: leave it out with --limit")
+                left = [_name(one) for one in info["releases"] if one["number"] in info["held"]]
+                raise AnsibleFilterError(
+                    f"{host} keeps no earlier release of this app: leave it out with --limit"
+                    + (f", or name one that was gone back from with -e release=N: {', '.join(left)}" if left else "")
+                )
             chosen[host] = earlier[0]
     goals = list(chosen.values())
     if not all(_same(goal, goals[0]) for goal in goals):

@@ -124,7 +124,11 @@ class App:
             if not earlier and delivery:
                 return Decision("none", "it is the first release on this host", self._store.release(serving))
             if not earlier:
-                raise ReleaseError(f"release {serving} serves, and no earlier release is kept on this host")
+                left = ", ".join(str(item) for item in ledger.held if item in kept and item != serving)
+                raise ReleaseError(
+                    f"release {serving} serves, and no earlier release is kept on this host"
+                    + (f"; name one that was gone back from to have it: {left}" if left else "")
+                )
             number = earlier[0]
         target = self._store.release(number)
         if number == serving:

@@ -75,6 +75,10 @@ class TestRollbackPlan:
         with pytest.raises(AnsibleFilterError, match="nothing serves this app on a, b"):
             plan({"a": {}, "b": info()})
 
+    def test_what_was_gone_back_from_is_offered_by_its_number(self) -> None:
+        with pytest.raises(AnsibleFilterError, match=r"-e release=N: release 1 \(shop:1\)$"):
+            plan({"a": info(one(2, 2), one(1, 1), held=(1,))})
+
     def test_a_number_means_its_release_on_every_host(self) -> None:
         infos = {"a": info(one(7, 3), one(5, 1)), "b": info(one(3, 3), one(1, 1)), "c": {}}
         assert goals(infos, "5") == {"a": 5, "b": 1}
