@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs `ansible-test sanity` on the collection: all of it, or the tests named. It knows no exception: no ignore file.
 
-python tests/sanity.py                      all, on every supported Python that is on PATH
+python tests/sanity.py                      all, on every supported Python that is on PATH or pyenv's
 python tests/sanity.py quick                without what takes minutes: pylint, and import on more Pythons than this
 python tests/sanity.py pep8 yamllint        these
 
@@ -47,12 +47,18 @@ def _environment() -> dict[str, str]:
             (HOME / shared).symlink_to(Path.home() / shared)
     places = [str(Path(sys.executable).parent)]
     if pyenv := shutil.which("pyenv"):
-        # Its shims run what one folder has chosen, and ansible-test takes each for a Python.
         root = subprocess.run([pyenv, "root"], capture_output=True, text=True, check=True).stdout.strip()
         places += map(str, sorted(Path(root).glob("versions/3.*/bin")))
-    environment = {**os.environ, "HOME": str(HOME), "PATH": os.pathsep.join([*places, os.environ["PATH"]])}
+    places += filter(_has_working_pythons, os.environ["PATH"].split(os.pathsep))
+    environment = {**os.environ, "HOME": str(HOME), "PATH": os.pathsep.join(places)}
     environment.pop("ANSIBLE_CONFIG", None)
     return environment
+
+
+def _has_working_pythons(folder: str) -> bool:
+    """Say whether no Python of a folder fails, as pyenv's stand-ins do for versions that are not chosen here."""
+    pythons = [path for path in Path(folder or ".").glob("python3.*") if re.fullmatch(r"python3\.\d+", path.name)]
+    return all(subprocess.run([path, "-c", ""], capture_output=True).returncode == 0 for path in pythons)
 
 
 def _pip_version() -> str:
