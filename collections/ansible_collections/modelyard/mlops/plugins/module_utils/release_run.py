@@ -56,7 +56,9 @@ class App:
         ledger = self._store.ledger()
         journal = self._store.journal()
         if self._options["delivery"] and self._options["state"] == "rolled_back" and not (ledger.active or journal):
-            return {"changed": False, "action": "none", "reason": "nothing serves this app on this host"}, False
+            reason = "nothing serves this app on this host"
+            name = self._store.name
+            return {"changed": False, "app": name, "action": "none", "reason": reason, "recovered": ""}, False
         decision = self._decide(ledger)
         if self._check_mode and decision.action in DEPLOYS:
             self._check_room(decision.target, ledger)
