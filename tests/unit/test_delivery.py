@@ -15,7 +15,7 @@ import yaml
 
 from delivery import collections, engine, images, secrets, site, summary
 from delivery.errors import DeliveryError
-from delivery.yard import Yard
+from delivery.yard import ROOT, Yard
 from rehearsal import bodies
 
 
@@ -60,6 +60,12 @@ def test_secrets_are_made_once_are_private_and_survive(tmp_path: Path) -> None:
     assert made["modelyard_tracking_certificate"].count("-----BEGIN") == 2
     assert not secrets.ensure(path)
     assert yaml.safe_load(path.read_text()) == made
+
+
+def test_the_inventory_asks_for_the_secrets_that_are_made() -> None:
+    inventory = yaml.safe_load((ROOT / "playbooks/inventory/common.yml").read_text())
+    assert set(inventory["modelyard_secrets"]) == set(secrets.MAKERS)
+    assert inventory["modelyard_tracking_name"] == secrets.TRACKING
 
 
 def test_the_reason_of_a_failure_is_told_once() -> None:
