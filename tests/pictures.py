@@ -6,15 +6,12 @@ Environment: ENV and YARD (which yard), ADDRESS (of its ingress), MINUTES (how f
 
 from __future__ import annotations
 
-import base64
 import json
 import os
-import ssl
 import sys
 import time
 import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +20,7 @@ import yaml
 from ansible_collections.modelyard.mlops.dashboards.build import FOLDER as DASHBOARDS
 from ansible_collections.modelyard.mlops.dashboards.live import Live, QueryError, Span
 from ansible_collections.modelyard.mlops.dashboards.picture import draw
+from delivery import summary
 from delivery.yard import ROOT, Yard
 
 IMAGES = ROOT / "collections/ansible_collections/modelyard/mlops/docs/images"
@@ -34,7 +32,7 @@ class Prometheus:
 
     def __init__(self, address: str, password: str) -> None:
         self._url = f"https://{address}/prometheus/api/v1/"
-        self._login = "Basic " + base64.b64encode(f"admin:{password}".encode()).decode()
+        self._password = password
 
     def __call__(self, path: str, parameters: Mapping[str, str]) -> Any:
         """Ask its API.
@@ -42,12 +40,8 @@ class Prometheus:
         :raises QueryError: it refuses the query.
         """
         url = f"{self._url}{path}?{urllib.parse.urlencode(parameters)}"
-        request = urllib.request.Request(url, headers={"Authorization": self._login})
         try:
-            # A rehearsal's certificate is signed by itself.
-            context = ssl._create_unverified_context()
-            with urllib.request.urlopen(request, timeout=30, context=context) as answer:
-                return json.load(answer)["data"]
+            return summary.get(url, self._password, timeout=30)["data"]
         except urllib.error.HTTPError as error:
             raise QueryError(f"{parameters}: {error.read().decode()}") from None
 

@@ -12,9 +12,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from house_rules import LICENCE
+
 ROOT = Path(__file__).resolve().parents[1]
 MARK = "<!-- From here on made of the code: `make docs`. -->"
-LICENCE = "# SPDX-License-" + "Identifier: Apache-2.0\n"  # in two, or it would be read as the licence of this file
 # The sources are formatted, so a block ends where a line begins with its brace.
 _BLOCK = re.compile(r'^(?P<kind>variable|output) "(?P<name>\w+)" \{\n(?P<body>.*?)^\}$', re.MULTILINE | re.DOTALL)
 _TYPE = re.compile(r"^  type +=(?P<type> .*?)(?=^  \w|\Z|^$)", re.MULTILINE | re.DOTALL)
@@ -25,8 +26,9 @@ def main(arguments: list[str]) -> int:
     stale = 0
     for module in sorted((ROOT / "terraform/modules").iterdir()):
         readme = module / "README.md"
-        wanted = complete(readme.read_text(), module)
-        if readme.read_text() == wanted:
+        text = readme.read_text()
+        wanted = complete(text, module)
+        if text == wanted:
             continue
         if arguments == ["--write"]:
             readme.write_text(wanted)
@@ -38,7 +40,7 @@ def main(arguments: list[str]) -> int:
 
 def complete(text: str, module: Path) -> str:
     """Return a README with its own beginning, and the rest as the module's code is now."""
-    example = (module / "examples/complete/main.tf").read_text().removeprefix(LICENCE)
+    example = (module / "examples/complete/main.tf").read_text().removeprefix(f"# {LICENCE}\n")
     variables = "\n".join(_variables((module / "variables.tf").read_text()))
     outputs = "\n".join(
         f"| `{name}` | {_value(body, 'description')} |"

@@ -39,7 +39,7 @@ def served(places: Places, yard: Yard) -> Served:
 
     :raises OSError: the API does not answer.
     """
-    answer = _get(f"http://{places.app}/version")
+    answer = get(f"http://{places.app}/version")
     password = yaml.safe_load(yard.secrets.read_text())["modelyard_admin_password"] if yard.secrets.exists() else ""
     version = str(answer["model_version"])
     try:
@@ -83,26 +83,31 @@ def text(yard: Yard, places: Places, found: Served, durations: Mapping[str, floa
 
 def _accuracy(mlflow: str, model: str, version: str, password: str) -> float:
     api = f"{mlflow}/api/2.0/mlflow"
-    found = _get(f"{api}/model-versions/get?name={model}&version={version}", password)
-    run = _get(f"{api}/runs/get?run_id={found['model_version']['run_id']}", password)
+    found = get(f"{api}/model-versions/get?name={model}&version={version}", password)
+    run = get(f"{api}/runs/get?run_id={found['model_version']['run_id']}", password)
     metrics = run["run"]["data"]["metrics"]
     return float(next(metric["value"] for metric in metrics if metric["key"] == "cv_accuracy_mean"))
 
 
 def _answers(url: str, password: str) -> bool:
     try:
-        _get(url, password)
+        get(url, password)
     except (OSError, ValueError):
         return False
     return True
 
 
-def _get(url: str, password: str | None = None) -> Any:
+def get(url: str, password: str | None = None, timeout: float = TIMEOUT) -> Any:
+    """Return the JSON document at an address of a yard, asked for as `admin` when there is a password.
+
+    :param timeout: seconds.
+    :raises OSError: there is no answer, or one that is no success (urllib.error.HTTPError).
+    """
     request = urllib.request.Request(url)
     if password:
         token = base64.b64encode(f"admin:{password}".encode()).decode()
         request.add_header("Authorization", f"Basic {token}")
     # The rehearsal's certificate is signed by itself; nothing secret of value goes to this machine's own hosts.
     context = ssl._create_unverified_context() if url.startswith("https") else None
-    with urllib.request.urlopen(request, timeout=TIMEOUT, context=context) as response:
+    with urllib.request.urlopen(request, timeout=timeout, context=context) as response:
         return json.load(response)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from string import ascii_uppercase
+
 from grafana_foundation_sdk.builders import common
 from grafana_foundation_sdk.builders.dashboard import (
     AnnotationQuery,
@@ -151,8 +153,8 @@ def graph(title: str, description: str, unit: str, *targets: Dataquery) -> Times
         .height(HEIGHT)
         .span(12)
     )
-    for letter, target in zip("ABCDEF", targets, strict=False):
-        panel = panel.with_target(target.ref_id(letter))
+    for place, target in enumerate(targets):
+        panel = panel.with_target(target.ref_id(ascii_uppercase[place]))
     return panel
 
 
