@@ -93,7 +93,10 @@ down: setup ## Remove everything that `make up` made, and nothing else
 	@$(DELIVERY) down $${ARGS:+"$$ARGS"}
 
 ##@ The collection
-.PHONY: collection publish
+.PHONY: changelog collection publish
+changelog: setup-dev ## Release galaxy.yml's version: make its changelog of the fragments, for a commit
+	@cd $(COLLECTION) && $(BIN)/antsibull-changelog release
+
 collection: setup ## Build it into dist/; for a release, with its TAG=v1.2.3
 	@$(DELIVERY) collection $${TAG:+"$$TAG"}
 
@@ -101,12 +104,15 @@ publish: setup ## Publish on Galaxy what `make collection` built
 	@$(DELIVERY) publish
 
 ##@ Development
-.PHONY: lint sanity unit on-core molecule e2e benchmark dashboards pictures docs lock scenarios
+.PHONY: lint sanity importer unit on-core molecule e2e benchmark dashboards pictures docs lock scenarios
 lint: setup-dev ## All linters
 	@tests/lint
 
 sanity: setup-dev ## All of ansible-test's sanity tests, minutes; ARGS="pylint import" for some
 	@$(BIN)/python tests/sanity.py $(ARGS)
+
+importer: setup-dev ## What Galaxy's importer says of the built collection, two minutes
+	@tests/importer
 
 unit: setup-dev ## Unit tests, seconds
 	@$(BIN)/python tests/run.py unit $(ARGS)

@@ -6,13 +6,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import threading
 import time
 import typing as t
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.memory import Watch
 from benchmarks.transfer.hosts import HERE, Host
 
 ROOT = HERE.parents[2]
@@ -68,7 +68,7 @@ def role(image: str, hosts: Sequence[Host], folder: Path, cache: str, memory: bo
         [*command, str(HERE / "transfer.yml")], env=environment, stdout=subprocess.PIPE, text=True
     ) as running:
         assert running.stdout
-        watch = _Watch(running.pid) if memory else None
+        watch = Watch(running.pid) if memory else None
         text = running.stdout.read()
     seconds = time.monotonic() - began
     wire = hosts[0].wire() - wire
@@ -87,38 +87,3 @@ def _report(output: dict[str, t.Any], host: str, image: str) -> dict[str, t.Any]
         if report:
             return dict(report)
     raise RuntimeError(f"the role said nothing of {image} on {host}")
-
-
-class _Watch:
-    """The most memory of a process and its children; what they share counts once.
-
-    `most` is in bytes.
-    """
-
-    def __init__(self, pid: int) -> None:
-        self.most = 0
-        self._pid = pid
-        threading.Thread(target=self._look, daemon=True).start()
-
-    def _look(self) -> None:
-        while Path(f"/proc/{self._pid}").exists():
-            self.most = max(self.most, sum(map(_memory, _tree(self._pid))))
-            time.sleep(0.05)
-
-
-def _tree(pid: int) -> list[int]:
-    try:
-        tasks = Path(f"/proc/{pid}/task").iterdir()
-        children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    except OSError:
-        return [pid]
-    return [pid, *(one for child in children for one in _tree(child))]
-
-
-def _memory(pid: int) -> int:
-    """The proportional set size, in bytes; 0 for a process that has ended."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)

@@ -50,3 +50,17 @@ def test_what_an_execution_environment_needs_is_there() -> None:
     environment = yaml.safe_load((COLLECTION / "meta/execution-environment.yml").read_text())
     for file in environment["dependencies"].values():
         assert (COLLECTION / file).is_file()
+
+
+@pytest.mark.parametrize("kind", ["role", "playbook"])
+def test_changelog_names_every(kind: str) -> None:
+    """antsibull-changelog finds new modules and filters itself, roles and playbooks only in fragments."""
+    found = {
+        "role": {role.name for role in ROLES},
+        "playbook": {file.stem for file in COLLECTION.glob("playbooks/*.yml")},
+    }
+    released = yaml.safe_load((COLLECTION / "changelogs/changelog.yaml").read_text())["releases"].values()
+    fragments = [yaml.safe_load(file.read_text()) for file in COLLECTION.glob("changelogs/fragments/*.yml")]
+    told = [entry for release in released for entry in release.get("objects", {}).get(kind, [])]
+    told += [entry for fragment in fragments for entry in fragment.get(f"add object.{kind}", [])]
+    assert {entry["name"] for entry in told} >= found[kind]

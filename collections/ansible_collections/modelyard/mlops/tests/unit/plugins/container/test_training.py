@@ -29,6 +29,7 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.training import (
 )
 from ansible_collections.modelyard.mlops.plugins.modules import training_run
 from ansible_collections.modelyard.mlops.plugins.modules.training_run import ARGUMENTS, Task
+from ansible_collections.modelyard.mlops.tests.unit.plugins.running import run_module
 
 from .fakes import FakeContainers, FakeEngine
 
@@ -304,3 +305,44 @@ def test_names_that_are_no_folder_are_refused(name: str, tmp_path: Path) -> None
 def test_times_of_the_engine() -> None:
     assert timestamp("1970-01-01T00:01:00.500000000Z") == 60.5
     assert timestamp("1970-01-01T00:01:00Z") == 60.0
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ("not an object", "has written a $RESULT_FILE that is no JSON object"),
+        ({**RESULT, "promoted": "yes"}, "has written a $RESULT_FILE whose 'promoted' is 'yes'"),
+        (None, "ended well without writing $RESULT_FILE"),
+    ],
+)
+def test_module_says_which_training_broke_the_contract_and_how(
+    host: Host, monkeypatch: pytest.MonkeyPatch, result: Any, message: str
+) -> None:
+    host.result = result
+    said = module(host, monkeypatch)
+    assert said["msg"].startswith("training iris: ")
+    assert message in said["msg"]
+
+
+def test_module_previews_runs_and_follows(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert module(host, monkeypatch, _ansible_check_mode=True)["reason"]
+    assert host.started == []
+    done = module(host, monkeypatch)
+    assert (done["finished"], done["result"]["model_version"]) == (True, "3")
+    assert module(host, monkeypatch, follow=done["key"])["finished"]
+    assert "no record of the run" in module(host, monkeypatch, follow="0" * 64)["msg"]
+
+
+def test_run_whose_container_somebody_removed_has_failed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.state = {"Running": True}
+    going = module(host, monkeypatch)
+    host.containers.containers.clear()
+    assert "somebody has removed its container" in module(host, monkeypatch, follow=going["key"])["msg"]
+
+
+def module(host: Host, monkeypatch: pytest.MonkeyPatch, **options: Any) -> dict[str, Any]:
+    """What the module ends with."""
+    monkeypatch.setattr(training_run, "Engine", lambda *_: host.engine)
+    places = {"root": str(host.root), "textfile_directory": str(host.textfiles)}
+    asked = {"name": "iris", "image": "train:1", "tracking_uri": "http://mlflow", "wait": 0}
+    return run_module(training_run.main, {**asked, **places, **options})

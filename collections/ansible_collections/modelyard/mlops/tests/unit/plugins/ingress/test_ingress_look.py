@@ -8,12 +8,15 @@ import hashlib
 import os
 import re
 import socket
+from pathlib import Path
 
 import pytest
 
+from ansible_collections.modelyard.mlops.plugins.module_utils.haproxy import SlotMap
 from ansible_collections.modelyard.mlops.plugins.module_utils.listening import Listener
 from ansible_collections.modelyard.mlops.plugins.modules import ingress_look
 from ansible_collections.modelyard.mlops.plugins.modules.ingress_look import MARK, foreign, occupied, serving
+from ansible_collections.modelyard.mlops.tests.unit.plugins.running import run_module
 
 PATH = "/etc/haproxy/haproxy.cfg"
 CONFIGURATION = """
@@ -65,3 +68,24 @@ def test_port_that_haproxy_has_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(occupied([":80"])) == []
     monkeypatch.setattr(ingress_look, "listeners", lambda _port: [])
     assert list(occupied([":80"])) == ["port 80 is taken by a program that cannot be seen from here"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_host_is_looked_at_before_and_after_the_role(
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def dpkg(command: list[str]) -> tuple[int, str, str]:
+        asked.append(command)
+        return (0, "", "") if there else (1, "", "no packages found matching haproxy")
+
+    if there:
+        (tmp_path / "haproxy.cfg").write_text(f"{MARK}\n{CONFIGURATION}")
+    monkeypatch.setattr(SlotMap, "read", lambda _self: {"iris": "blue"})
+    said = run_module(
+        ingress_look.main, {"folder": str(tmp_path), "requires": [str(tmp_path), str(tmp_path / "haproxy.cfg")]}, dpkg
+    )
+    assert asked[0][0] == "dpkg-query"
+    assert (said["changed"], said["foreign"], said["complete"]) == (False, False, there)
+    assert said["serving"] == ({"iris": {"slot": "blue", "port": 18081}} if there else {})

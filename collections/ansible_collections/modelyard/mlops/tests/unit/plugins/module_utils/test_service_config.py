@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import http.server
+import os
+import signal
 import sys
 import threading
 import time
@@ -262,3 +264,39 @@ def test_verify_by_the_time_of_the_last_load(page: tuple[str, dict[str, str]]) -
     content["body"] = f"# TYPE loaded_seconds gauge\nloaded_seconds {time.time():.9e}\n"
     assert verify.problem(time.time() - 60) is None
     assert "not accepted" in str(verify.problem(time.time() + 60))
+
+
+class Falling(FakeService):
+    """A service that does what it is told and then does not stay up."""
+
+    def failed(self) -> bool:
+        return "falls" in self.watched.read_text()
+
+
+@pytest.mark.parametrize("verified", [True, False])
+def test_service_that_falls_over_gets_its_old_files_back(request_: Request, root: Path, verified: bool) -> None:
+    nowhere = Verify(url="http://127.0.0.1:9/", timeout=0.1) if verified else None
+    request = replace(request_, tree=tree(root, "falls\n"), service=Falling(root / "main.yml"), verify=nowhere)
+    with pytest.raises(ConfigError, match="does not stay up" if verified else "does not run any more"):
+        converge(request)
+    assert (root / "main.yml").read_text() == "old\n"
+
+
+def test_service_that_does_not_answer_in_time_says_how_long_it_was_waited_for(request_: Request, root: Path) -> None:
+    request = replace(request_, verify=Verify(url="http://127.0.0.1:9/", timeout=0))
+    with pytest.raises(ConfigError, match=r"waited 0 s(?s:.)*with them too"):
+        converge(request)
+    assert (root / "main.yml").read_text() == "old\n"
+
+
+def test_signal_in_the_middle_takes_all_back(request_: Request, root: Path) -> None:
+    class Interrupted(FakeService):
+        def tell(self, action: str) -> str | None:
+            problem = super().tell(action)
+            if len(self.told) == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return problem
+
+    with pytest.raises(ConfigError, match="stopped by signal"):
+        converge(replace(request_, service=Interrupted(root / "main.yml")))
+    assert (root / "main.yml").read_text() == "old\n"

@@ -5,10 +5,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from ansible_collections.modelyard.mlops.plugins.module_utils import textfile
+from ansible_collections.modelyard.mlops.plugins.module_utils.engine import EngineUnreachable
+from ansible_collections.modelyard.mlops.plugins.module_utils.haproxy import HaproxyError
+from ansible_collections.modelyard.mlops.plugins.module_utils.release_slots import APP_LABEL
 from ansible_collections.modelyard.mlops.plugins.modules import app_reconcile
 from ansible_collections.modelyard.mlops.tests.unit.plugins.running import run_module
 
@@ -38,3 +43,48 @@ def test_empty_list_removes_all_only_when_that_is_meant(allowed: bool, monkeypat
     said = run_module(app_reconcile.main, arguments)
     assert said.get("failed", False) is not allowed
     assert said["removed"] == ["demo"] if allowed else "demo would go" in said["msg"]
+
+
+class Engine:
+    """An engine with a container of `demo`; away when told so."""
+
+    def __init__(self, away: bool = False) -> None:
+        self.away = away
+
+    def get(self, *_: Any, **__: Any) -> list[dict[str, Any]]:
+        if self.away:
+            raise EngineUnreachable("the engine does not answer")
+        return [{"Labels": {APP_LABEL: "demo"}}]
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A host that has releases of `kept`, a route of `routed`, and what its engine says."""
+    stores = {"kept": [1], "routed": []}
+    monkeypatch.setattr(app_reconcile, "known_apps", lambda: list(stores))
+    monkeypatch.setattr(app_reconcile, "AppStore", lambda name: SimpleNamespace(numbers=lambda: stores[name]))
+    ingress = SimpleNamespace(apps=lambda: {"routed"})
+    monkeypatch.setattr(app_reconcile, "Router", lambda *_: ingress)
+    found = SimpleNamespace(engine=Engine(), ingress=ingress)
+    monkeypatch.setattr(app_reconcile, "Engine", lambda: found.engine)
+    return found
+
+
+@pytest.mark.usefixtures("host")
+def test_what_is_known_runs_or_has_a_route_is_an_app_of_this_host() -> None:
+    said = run_module(app_reconcile.main, {"apps": ["kept"], "_ansible_check_mode": True})
+    assert said["removed"] == ["demo", "routed"]
+    assert said["diff"] == {"before": "demo\nkept\nrouted\n", "after": "kept\n"}
+
+
+def test_preview_does_without_engine_or_ingress_and_the_run_says_which_is_missing(host: SimpleNamespace) -> None:
+    def closed() -> set[str]:
+        raise HaproxyError("HAProxy does not answer")
+
+    for part, name, broken in ((host, "engine", Engine(away=True)), (host.ingress, "apps", closed)):
+        setattr(part, name, broken)
+        said = run_module(app_reconcile.main, {"apps": ["kept"], "_ansible_check_mode": True})
+        assert not said.get("failed")
+        said = run_module(app_reconcile.main, {"apps": ["kept"]})
+        assert said["failed"]
+        assert "does not answer" in said["msg"]

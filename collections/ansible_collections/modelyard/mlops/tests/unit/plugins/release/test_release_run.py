@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.modelyard.mlops.plugins.module_utils import release_run, textfile
+from ansible_collections.modelyard.mlops.plugins.module_utils.container import ContainerError
 from ansible_collections.modelyard.mlops.plugins.module_utils.engine import EngineUnreachable
 from ansible_collections.modelyard.mlops.plugins.module_utils.ledger import Journal, now
 from ansible_collections.modelyard.mlops.plugins.module_utils.release import ReleaseError
@@ -295,3 +296,50 @@ def test_what_a_delivery_brought_after_it_died_is_taken_back_as_well(
         host.deliver(release(2), delivery="monday")
     assert undo(host, monkeypatch, "monday")["action"] == "undo"
     assert host.serving() == 1
+
+
+@pytest.mark.usefixtures("figures")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"release": 9}, "release 9"),
+        ({}, "no earlier release is kept on this host"),
+    ],
+)
+def test_nothing_to_go_back_to_is_told(
+    host: Host, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], message: str
+) -> None:
+    assert "nothing serves this app" in refusal(host, monkeypatch, state="rolled_back")
+    run(app(host, monkeypatch, 1))
+    assert message in refusal(host, monkeypatch, state="rolled_back", **options)
+    assert host.serving() == 1
+
+
+@pytest.mark.usefixtures("figures")
+def test_going_back_to_what_serves_or_never_served(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(app(host, monkeypatch, 1))
+    assert run(app(host, monkeypatch, 0, state="rolled_back", release=1))["action"] == "none"
+    host.store.add(release(2), {})
+    assert "has never passed its gate" in refusal(host, monkeypatch, state="rolled_back", release=2)
+
+
+def test_image_is_named_or_known(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    nameless = app(host, monkeypatch, 1, image_key="")
+    nameless._options["image"] = ""
+    with pytest.raises(ReleaseError, match="image: name the image to serve"):
+        nameless.plan()
+
+    def missing(*_: Any) -> None:
+        raise ContainerError("there is no image app:1 on this host")
+
+    monkeypatch.setattr(release_run, "need_image", missing)
+    assert "no image app:1" in refusal(host, monkeypatch, image_key="")
+    assert app(host, monkeypatch, 1, image_key="", check=True).plan()[0]["action"] == "deploy"
+
+
+def refusal(host: Host, monkeypatch: pytest.MonkeyPatch, **options: Any) -> str:
+    """What a run says that does nothing."""
+    try:
+        return str(run(app(host, monkeypatch, 1, **options)).get("msg", ""))
+    except (ReleaseError, ContainerError) as error:
+        return str(error)

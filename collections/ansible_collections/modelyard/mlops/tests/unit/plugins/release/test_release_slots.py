@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.modelyard.mlops.plugins.module_utils import release_slots
-from ansible_collections.modelyard.mlops.plugins.module_utils.container import Image, Spec
+from ansible_collections.modelyard.mlops.plugins.module_utils.container import ContainerError, Image, Spec
 from ansible_collections.modelyard.mlops.plugins.module_utils.release import ReleaseError, seal
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_secrets import MemorySecrets
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_slots import (
@@ -138,3 +138,15 @@ def test_state_says_how_it_ended(slots: Slots, containers: FakeContainers) -> No
     assert str(slots.state("green")) == "there is no container"
     containers.found["modelyard-demo-green"] = container(1, Restarting=True)
     assert not slots.state("green").running
+
+
+def test_container_that_does_not_start_is_a_problem_of_the_release(
+    slots: Slots, containers: FakeContainers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(name: str, _spec: Spec) -> None:
+        raise ContainerError(f"container {name} does not start: no such program")
+
+    use_image(monkeypatch, "10001")
+    monkeypatch.setattr(containers, "run", refuse)
+    with pytest.raises(ReleaseError, match="does not start: no such program"):
+        slots.start(release(1), "blue")
