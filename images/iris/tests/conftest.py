@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -13,16 +14,19 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import pytest
-from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
+from werkzeug.test import Client, TestResponse
 
 from iris_model import artefact, data, model, training
 from iris_model.serving import app as service
+from iris_model.serving.express import Express
 
 OPENAPI = json.loads(Path(service.__file__).with_name("openapi.json").read_text("utf-8"))
 
@@ -110,8 +114,54 @@ def conforms(value: Any, schema: Any) -> None:
     assert not schema, f"this test does not know {sorted(schema)}"
 
 
-class DescribedClient(FlaskClient):
+@dataclass
+class Exchange:
+    """A request's body, which arrives in two parts, and the answer to it: what Granian gives an RSGI application."""
+
+    body: bytes
+    status: int = 0
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    content: bytes = b""
+
+    async def __call__(self) -> bytes:
+        return self.body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        half = len(self.body) // 2
+        yield self.body[:half]
+        yield self.body[half:]
+
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.status, self.headers, self.content = status, headers, body
+
+
+class DescribedClient(Client):
     """A client which insists that each answer is one that `/openapi.json` describes."""
+
+    def __init__(self, express: Express) -> None:
+        super().__init__(self._ask, TestResponse)
+        self.express = express
+
+    def _ask(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        """Ask without a server: from WSGI, as the client speaks it, to RSGI."""
+        headers = {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name[:5] == "HTTP_"}
+        for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            if environ.get(name):
+                headers[name.replace("_", "-").lower()] = environ[name]
+        scope = SimpleNamespace(
+            method=environ["REQUEST_METHOD"],
+            path=environ["PATH_INFO"],
+            query_string=environ["QUERY_STRING"],
+            http_version="1.1",
+            scheme="http",
+            server="127.0.0.1:80",
+            client="127.0.0.1:40000",
+            headers=headers,
+        )
+        exchange = Exchange(environ["wsgi.input"].read())
+        asyncio.run(self.express(scope, exchange))
+        start_response(f"{exchange.status} {HTTPStatus(exchange.status).phrase}", exchange.headers)
+        return [exchange.content]
 
     def open(self, *args: Any, **kwargs: Any) -> TestResponse:
         """Ask, and compare the answer with the description."""
@@ -122,11 +172,9 @@ class DescribedClient(FlaskClient):
 
 
 @pytest.fixture(scope="module")
-def client(model_folder: Path) -> FlaskClient:
+def client(model_folder: Path) -> DescribedClient:
     """Return a client of the service with the model as version 7 in release 12."""
-    app = service.create_app(model.Model.load(model_folder), service.Identity("iris", "7", "12"))
-    app.test_client_class = DescribedClient
-    return app.test_client()
+    return DescribedClient(service.create_app(model.Model.load(model_folder), service.Identity("iris", "7", "12")))
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flask.testing import FlaskClient
+from werkzeug.test import Client
 
 from iris_model import __version__
 from iris_model.data import FEATURES, SPECIES
@@ -23,12 +23,12 @@ from iris_model.serving.validation import MAX_BODY, MAX_ROWS, Parser
 
 
 @pytest.fixture(scope="module")
-def document(client: FlaskClient) -> Any:
+def document(client: Client) -> Any:
     return client.get("/openapi.json").json
 
 
-def test_each_route_is_described_and_nothing_else(client: FlaskClient, document: Any) -> None:
-    routes = {rule.rule: (rule.methods or set()) - {"HEAD"} for rule in client.application.url_map.iter_rules()}
+def test_each_route_is_described_and_nothing_else(client: Any, document: Any) -> None:
+    routes = {rule.rule: (rule.methods or set()) - {"HEAD"} for rule in client.express.flask.url_map.iter_rules()}
     assert {path: {method.upper() for method in methods} for path, methods in document["paths"].items()} == routes
     assert {*routes, "other"} == set(ENDPOINTS)
 
@@ -38,7 +38,7 @@ def test_each_described_status_is_counted_as_itself(document: Any) -> None:
     assert {*described, "404", "405", "other"} == set(STATUSES)
 
 
-def test_each_described_refusal_happens(client: FlaskClient, document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_described_refusal_happens(client: Client, document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def ask(body: str, content_type: str = "application/json") -> str:
         return str(client.post("/predict", data=body, content_type=content_type).status_code)
 
@@ -70,7 +70,7 @@ def test_the_numbers_are_those_of_the_code(document: Any) -> None:
     assert answer["probabilities"]["items"]["minItems"] == len(SPECIES)
 
 
-def test_the_largest_numbers_are_accepted(client: FlaskClient) -> None:
+def test_the_largest_numbers_are_accepted(client: Client) -> None:
     largest = float(np.finfo(np.float32).max)
     assert client.post("/predict", json={"features": [[largest, -largest, 0, 1]]}).status_code == 200
 
@@ -90,7 +90,7 @@ class Page(HTMLParser):
         return [attributes for tag, attributes in self.tags if tag == name]
 
 
-def test_the_page_has_a_labelled_field_for_each_feature_and_a_row_for_each_species(client: FlaskClient) -> None:
+def test_the_page_has_a_labelled_field_for_each_feature_and_a_row_for_each_species(client: Client) -> None:
     page = Page(client.get("/").text)
     assert [field["id"] for field in page.all("input")] == list(FEATURES)
     assert [label["for"] for label in page.all("label")] == list(FEATURES)
@@ -101,7 +101,7 @@ def test_the_page_has_a_labelled_field_for_each_feature_and_a_row_for_each_speci
     assert client.post("/predict", json={"features": [row], "probabilities": True}).status_code == 200
 
 
-def test_the_page_needs_nothing_but_itself_and_its_policy_allows_no_more(client: FlaskClient) -> None:
+def test_the_page_needs_nothing_but_itself_and_its_policy_allows_no_more(client: Client) -> None:
     answer = client.get("/")
     page = Page(answer.text)
     assert not [1 for _, attributes in page.tags if attributes.keys() & {"src", "style", "onclick", "onsubmit"}]

@@ -151,6 +151,37 @@ def test_a_client_that_sends_slowly_holds_nobody_up(server: Server) -> None:
         assert read(connection) == (200, b'{"predictions":[0]}\n')
 
 
+def test_an_answer_has_its_length_and_is_not_sent_in_chunks(server: Server) -> None:
+    for path, body in (("/predict", BODY), ("/nothing", "{}")):
+        connection = server.connection()
+        connection.request("POST", path, body, JSON)
+        with connection.getresponse() as answer:
+            assert answer.getheader("Transfer-Encoding") is None
+            assert int(answer.getheader("Content-Length", "0")) == len(answer.read()) > 0
+
+
+def test_a_client_that_goes_away_is_no_error_of_ours(mortal: Server) -> None:
+    first, _ = half()
+    for head in (first, first.replace(b"application/json", b"text/plain")):
+        mortal.begin(head).close()
+    refused = re.compile(
+        r'^request_count_total\{endpoint="/predict",method="POST",status="4\d\d"\} 1\.0$', re.MULTILINE
+    )
+    deadline = time.monotonic() + 10
+    while len(refused.findall(metrics := mortal.ask("GET", "/metrics")[1])) < 2:
+        assert time.monotonic() < deadline, metrics
+        time.sleep(0.05)
+    assert metric(metrics, "in_progress") == 1
+    assert "ERROR" not in mortal.log.read_text()
+
+
+def test_an_upgrade_to_a_websocket_is_refused_as_all_else(server: Server) -> None:
+    asked = b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    asked += b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    status, content = read(server.begin(asked))
+    assert (status, json.loads(content)["status"]) == (400, 400)
+
+
 def test_a_body_in_chunks_is_read_up_to_the_limit(server: Server) -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     whole = server.begin(b"%b%x\r\n%b\r\n0\r\n\r\n" % (head, len(BODY), BODY.encode()))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flask.testing import FlaskClient
+from werkzeug.test import Client
 
 from iris_model.model import Model
 from iris_model.serving.validation import MAX_BODY, MAX_ROWS
@@ -22,19 +22,19 @@ SETOSA = [5.1, 3.5, 1.4, 0.2]
 FLASKS = "application/json; charset=utf-8"
 
 
-def post(client: FlaskClient, document: Any, content_type: str = "application/json") -> Any:
+def post(client: Client, document: Any, content_type: str = "application/json") -> Any:
     body = document if isinstance(document, str | bytes) else json.dumps(document)
     return client.post("/predict", data=body, content_type=content_type)
 
 
-def test_the_shape_is_exact(client: FlaskClient) -> None:
+def test_the_shape_is_exact(client: Client) -> None:
     answer = post(client, {"features": [SETOSA, [6.7, 3.0, 5.2, 2.3]]})
     assert answer.status_code == 200
     assert answer.data == b'{"predictions":[0,2]}\n'
     assert post(client, {"features": [[5, 3, 1, 0]]}).json == {"predictions": [0]}
 
 
-def test_probabilities_on_request(client: FlaskClient, model_folder: Path) -> None:
+def test_probabilities_on_request(client: Client, model_folder: Path) -> None:
     rows = [SETOSA, [6.7, 3.0, 5.2, 2.3]]
     answer = post(client, {"features": rows, "probabilities": True}).json
     assert answer["predictions"] == [0, 2]
@@ -43,20 +43,20 @@ def test_probabilities_on_request(client: FlaskClient, model_folder: Path) -> No
     assert post(client, {"features": rows, "probabilities": False}).json == {"predictions": [0, 2]}
 
 
-def test_the_shorter_way_answers_as_flask_does(client: FlaskClient) -> None:
+def test_the_shorter_way_answers_as_flask_does(client: Client) -> None:
     for query in ({"features": [SETOSA]}, {"features": [SETOSA] * 3, "probabilities": True}):
         short, flasks = post(client, query), post(client, query, FLASKS)
         assert (short.status_code, short.data) == (flasks.status_code, flasks.data) == (200, flasks.data)
         assert set(short.headers.items()) <= set(flasks.headers.items())
 
 
-def test_every_answer_says_who_gave_it(client: FlaskClient) -> None:
+def test_every_answer_says_who_gave_it(client: Client) -> None:
     for answer in (post(client, {"features": [SETOSA]}), post(client, "{"), client.get("/nothing"), client.get("/")):
         names = ("X-Model-Name", "X-Model-Version", "X-Release")
         assert [answer.headers[name] for name in names] == ["iris", "7", "12"]
 
 
-def test_who_answers(client: FlaskClient, model_folder: Path) -> None:
+def test_who_answers(client: Client, model_folder: Path) -> None:
     assert client.get("/health").data == b'{"status":"running"}\n'
     version = client.get("/version").json
     assert version == {
@@ -102,7 +102,7 @@ def test_who_answers(client: FlaskClient, model_folder: Path) -> None:
     ],
 )
 def test_bad_input_is_refused_with_its_place(
-    client: FlaskClient, document: Any, status: int, members: dict[str, Any]
+    client: Client, document: Any, status: int, members: dict[str, Any]
 ) -> None:
     answer = post(client, document)
     flasks = post(client, document, FLASKS)
@@ -115,7 +115,7 @@ def test_bad_input_is_refused_with_its_place(
     assert {name: problem[name] for name in ("row", "column", "feature") if name in problem} == members
 
 
-def test_other_refusals_are_problems_too(client: FlaskClient) -> None:
+def test_other_refusals_are_problems_too(client: Client) -> None:
     answers = [
         (client.post("/predict", data="{}", content_type="text/plain"), 415),
         (client.post("/predict", data="{}"), 415),
@@ -134,7 +134,7 @@ def metric(text: str, pattern: str) -> float:
     return float(found[1]) if found else 0.0
 
 
-def test_metrics_count(client: FlaskClient) -> None:
+def test_metrics_count(client: Client) -> None:
     answered = r'request_count_total\{endpoint="/predict",method="POST",status="200"\}'
     other = r'request_count_total\{endpoint="other",method="other",status="404"\}'
     setosa = r'predictions_total\{label="setosa",model_version="7"\}'

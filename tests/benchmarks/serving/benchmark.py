@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures our server and `mlflow models serve` of the same model side by side; see README.md.
 
-Environment: ROUNDS (5), SECONDS of each measurement (1), API_IMAGE (a reference in the local engine, optional).
+Environment: ROUNDS (5), DURATION of each measurement in seconds (1), API_IMAGE (a reference in the local engine,
+optional).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,10 +26,13 @@ from servers import BIN, HERE, Running, constant, environment, mlflows, ours, ru
 from traffic import Target, peak, percentile_at_rate
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
-SECONDS = int(os.environ.get("SECONDS", "1"))
+# Not SECONDS: in bash, which make runs, that is a clock, and would be inherited as such.
+DURATION = int(os.environ.get("DURATION", "1"))
 BATCH = 1_000
 RANDOM = random.Random(7)
 ROWS = [[round(RANDOM.uniform(0, 8), 1) for _ in range(4)] for _ in range(BATCH)]
+
+PEERS = ("mlflow 1", "mlflow sklearn 1")
 
 Samples = dict[str, list[float]]
 
@@ -64,6 +69,7 @@ def measure(store: Path) -> Samples:
         "mlflow 1": mlflows("models:/iris/1", 1),
         "mlflow 2": mlflows("models:/iris/1", 2),
         "mlflow sklearn 1": mlflows("models:/iris-sklearn/1", 1),
+        "mlflow sklearn 2": mlflows("models:/iris-sklearn/1", 2),
         "constant 1": constant("flask"),
         "empty 1": constant("empty"),
     }
@@ -90,55 +96,61 @@ def one_round(servers: dict[str, Running], store: Path, samples: Samples) -> Non
     """Measure everything once, one after the other, in an order of its own."""
     for name in RANDOM.sample(sorted(servers), len(servers)):
         target = servers[name].target
-        samples[f"kept {name}"].append(peak(target, SECONDS))
-        samples[f"fresh {name}"].append(peak(target, SECONDS, fresh=True))
-    for name in ("ours 1", "mlflow 1", "mlflow sklearn 1"):
-        half = statistics.median(samples[f"kept {name}"]) / 2
-        samples[f"p99 {name}"].append(percentile_at_rate(servers[name].target, half, 2 * SECONDS))
+        samples[f"kept {name}"].append(peak(target, DURATION))
+        samples[f"fresh {name}"].append(peak(target, DURATION, fresh=True))
+    half = {name: statistics.median(samples[f"kept {name}"]) / 2 for name in ("ours 1", *PEERS)}
+    for name, rate in half.items():
+        samples[f"p99 {name}"].append(percentile_at_rate(servers[name].target, rate, 2 * DURATION))
+    for peer in PEERS:
+        samples[f"p99 ours 1 at {peer}"].append(percentile_at_rate(servers["ours 1"].target, half[peer], 4 * DURATION))
     batch = json.dumps({"features": ROWS})
-    samples["batch ours 1"].append(peak(Target(servers["ours 1"].target.port, "/predict", batch), SECONDS, 2))
-    command = [f"{BIN}/python", str(HERE / "direct.py"), str(store / "model"), str(SECONDS)]
+    samples["batch ours 1"].append(peak(Target(servers["ours 1"].target.port, "/predict", batch), DURATION, 2))
+    command = [f"{BIN}/python", str(HERE / "direct.py"), str(store / "model"), str(DURATION)]
     direct = subprocess.run(command, input=batch, env=environment(store), capture_output=True, text=True, check=True)
     samples["batch direct"].append(float(direct.stdout))
 
 
 def table(found: dict[str, float]) -> str:
     """Return the medians as a Markdown table, with the ratios that the floors are about."""
-
-    def ratio(over: str, under: str) -> str:
-        return f"{found[over] / found[under]:.2f}"
-
-    def rates(name: str) -> str:
-        return f"{found[f'kept {name}']:.0f} | {found[f'fresh {name}']:.0f}"
-
     lines = ["| answers a second, one row | connections kept | fresh |", "|---|---|---|"]
-    lines += [f"| {name.removeprefix('kept ')} | {rates(name[5:])} |" for name in found if name.startswith("kept ")]
+    names = [name.removeprefix("kept ") for name in found if name.startswith("kept ")]
+    lines += [f"| {name} | {found[f'kept {name}']:.0f} | {found[f'fresh {name}']:.0f} |" for name in names]
     lines += ["", "| figure | measured | floor |", "|---|---|---|"]
+    return "\n".join([*lines, *_rates(found), *_latencies(found), *_costs(found)])
+
+
+def _ratio(found: dict[str, float], over: str, under: str) -> str:
+    return f"{found[over] / found[under]:.2f}"
+
+
+def _rates(found: dict[str, float]) -> Iterator[str]:
     for way in ("kept", "fresh"):
         for workers, floor in ((1, 20), (2, 9)):
-            for peer in ("mlflow", "mlflow sklearn")[: 3 - workers]:
-                times = ratio(f"{way} ours {workers}", f"{way} {peer} {workers}")
-                lines.append(f"| ours / {peer}, {workers} worker(s), {way} | {times} | {floor} |")
-        lines.append(f"| ours / constant, {way} | {ratio(f'{way} ours 1', f'{way} constant 1')} | 0.9 |")
-        lines.append(f"| ours / empty answer, {way} | {ratio(f'{way} ours 1', f'{way} empty 1')} | |")
-    for peer in ("mlflow 1", "mlflow sklearn 1"):
-        milliseconds = f"{found['p99 ours 1'] * 1e3:.1f} ms / {found[f'p99 {peer}'] * 1e3:.1f} ms"
-        lines.append(
-            f"| p99 at half the peak, ours / {peer} | {milliseconds} = {ratio('p99 ours 1', f'p99 {peer}')} | 0.1 |"
-        )
+            for peer in ("mlflow", "mlflow sklearn"):
+                times = _ratio(found, f"{way} ours {workers}", f"{way} {peer} {workers}")
+                yield f"| ours / {peer}, {workers} worker(s), {way} | {times} | {floor} |"
+        for peer, floor_there in (("constant", "0.9"), ("empty", "")):
+            yield f"| ours / {peer}, {way} | {_ratio(found, f'{way} ours 1', f'{way} {peer} 1')} | {floor_there} |"
     batches = f"{found['batch ours 1'] * BATCH:.0f} rows/s"
-    lines.append(f"| 1,000-row batches, ours / direct | {batches}, {ratio('batch ours 1', 'batch direct')} | 0.5 |")
+    yield f"| 1,000-row batches, ours / direct | {batches}, {_ratio(found, 'batch ours 1', 'batch direct')} | 0.5 |"
+
+
+def _latencies(found: dict[str, float]) -> Iterator[str]:
+    for peer in PEERS:
+        for what, mine in (("half the own peak", "p99 ours 1"), ("half the peer's peak", f"p99 ours 1 at {peer}")):
+            milliseconds = f"{found[mine] * 1e3:.2f} ms / {found[f'p99 {peer}'] * 1e3:.2f} ms"
+            yield f"| p99 at {what}, ours / {peer} | {milliseconds} = {_ratio(found, mine, f'p99 {peer}')} | 0.1 |"
+
+
+def _costs(found: dict[str, float]) -> Iterator[str]:
     for name in ("ours 1", "ours 2", "mlflow 1"):
-        lines.append(
-            f"| memory a worker, {name} | {found[f'pss {name}']:.0f} MB (own: {found[f'uss {name}']:.0f}) | 90 |"
-        )
+        yield f"| memory a worker, {name} | {found[f'pss {name}']:.0f} MB (own: {found[f'uss {name}']:.0f}) | 90 |"
     for name in ("ours 1", "ours 2"):
-        lines.append(f"| start until /ready, {name} | {found[f'start {name}']:.2f} s | 1 |")
+        yield f"| start until /ready, {name} | {found[f'start {name}']:.2f} s | 1 |"
     if "image MB" in found:
-        lines.append(f"| API image | {found['image MB']:.0f} MB | 250 |")
+        yield f"| API image | {found['image MB']:.0f} MB | 250 |"
         sizes = f"{found['code layer kB']:.0f} kB ({found['code layer compressed kB']:.0f} compressed)"
-        lines.append(f"| layer of the code, as a tar | {sizes} | 100 |")
-    return "\n".join(lines)
+        yield f"| layer of the code, as a tar | {sizes} | 100 |"
 
 
 if __name__ == "__main__":

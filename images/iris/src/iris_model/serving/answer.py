@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from iris_model.model import Model
 from iris_model.serving.counts import Counts
@@ -16,9 +20,10 @@ class Answer:
     def __init__(self, model: Model, counts: Counts) -> None:
         """Answer with this model."""
         self._model = model
-        self._parse = Parser(model.metadata["features"])
-        self._encode = msgspec.json.Encoder().encode
         self._counts = counts
+        self._encode = msgspec.json.Encoder().encode
+        #: From a body to the query in it; raises Problem.
+        self.parse = Parser(model.metadata["features"])
 
     def __call__(self, body: bytes) -> bytes:
         """Return the answer to a query.
@@ -26,16 +31,22 @@ class Answer:
         Raises:
             Problem: the body is not a query.
         """
-        query = self._parse(body)
-        answer: dict[str, list[int] | list[list[float]]]
-        if query.probabilities:
-            labels, probabilities = self._model.predict(query.features)
-            # float32 has no more digits to give, and as doubles they would all be printed with noise behind them.
-            predictions = labels.tolist()
-            answer = {"predictions": predictions, "probabilities": probabilities.astype(float).round(6).tolist()}
-        else:
-            predictions = self._model.labels(query.features).tolist()
-            answer = {"predictions": predictions}
+        query = self.parse(body)
+        if not query.probabilities:
+            return self.encode(self.labels(query.features))
+        labels, probabilities = self._model.predict(query.features)
+        predictions = labels.tolist()
         self._counts.predicted(predictions, query.features)
-        content: bytes = self._encode(answer) + b"\n"
-        return content
+        # float32 has no more digits to give, and as doubles they would all be printed with noise behind them.
+        return self.encode(predictions, probabilities=probabilities.astype(float).round(6).tolist())
+
+    def labels(self, features: NDArray[np.float32]) -> list[int]:
+        """Return the labels of rows, shape (n, features)."""
+        labels: list[int] = self._model.labels(features).tolist()
+        self._counts.predicted(labels, features)
+        return labels
+
+    def encode(self, predictions: list[int], **more: Any) -> bytes:
+        """Return the body of an answer."""
+        content: bytes = self._encode({"predictions": predictions, **more})
+        return content + b"\n"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Flask application around one loaded model."""
+"""The application around one loaded model: Flask's, and what stands in front of it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Identity:
     release: str = "unknown"
 
 
-def create_app(model: Model, identity: Identity, shared: Path | None = None) -> Flask:
+def create_app(model: Model, identity: Identity, shared: Path | None = None) -> Express:
     """Return the application; it answers as soon as it exists, since a Model has answered once when it was loaded.
 
     Args:
@@ -48,21 +48,20 @@ def create_app(model: Model, identity: Identity, shared: Path | None = None) -> 
         identity: its names.
         shared: the folder in which all workers keep their counts; None for a process of its own.
     """
-    app = Flask("iris_model", static_folder=None)
+    flask = Flask("iris_model", static_folder=None)
     # A body without a length is cut off here: with one byte more than is allowed, it is still seen to be too large.
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
-    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    app.json.compact = True  # type: ignore[attr-defined]
+    flask.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
+    flask.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    flask.json.compact = True  # type: ignore[attr-defined]
     counts = Counts(shared, len(model.classes), len(model.metadata["features"]))
     answer = Answer(model, counts)
     headers = {"X-Model-Name": identity.name, "X-Model-Version": identity.version, "X-Release": identity.release}
-    _add_error_handlers(app)
-    _add_documents(app)
-    _add_endpoints(app, answer, model, identity, counts)
+    _add_error_handlers(flask)
+    _add_documents(flask)
+    _add_endpoints(flask, answer, model, identity, counts)
     # On every answer, refusals included: which model and which release gave it.
-    app.after_request(lambda response: response.headers.update(headers) or response)
-    app.wsgi_app = Express(app.wsgi_app, answer, headers, counts)  # type: ignore[method-assign]
-    return app
+    flask.after_request(lambda response: response.headers.update(headers) or response)
+    return Express(flask, answer, headers, counts)
 
 
 def _add_endpoints(app: Flask, answer: Answer, model: Model, identity: Identity, counts: Counts) -> None:

@@ -14,9 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from flask import Flask
 from granian import Granian
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
@@ -25,11 +24,10 @@ from iris_model.model import Model, verify
 
 # Imported before the workers are forked, so that they share its memory and need not read it each.
 from iris_model.serving.app import Identity, create_app
+from iris_model.serving.express import Express
 
 log = logging.getLogger("iris_model")
 
-#: Requests that a worker has in hand at once. Most are over in a moment: this many only if clients send theirs slowly.
-THREADS = 64
 #: Seconds in which requests already begun are answered after SIGTERM; below the 30 that a deployment usually grants.
 GRACE = 25
 #: Bytes that the head of a request may have.
@@ -60,9 +58,10 @@ def granian(host: str, port: int, workers: int) -> Granian:
         "iris_model",
         address=host,
         port=port,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.RSGI,
+        loop=Loops.uvloop,
+        websockets=False,
         workers=workers,
-        blocking_threads=THREADS,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(max_buffer_size=MAX_HEAD),
         log_level=LogLevels.error,
@@ -72,7 +71,7 @@ def granian(host: str, port: int, workers: int) -> Granian:
     )
 
 
-def _load(shared: Path) -> Flask:
+def _load(shared: Path) -> Express:
     """Return a worker's application. ONNX Runtime's threads would not survive a fork, so the model is loaded here."""
     identity = Identity(
         name=_name(),
