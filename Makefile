@@ -105,7 +105,7 @@ publish: setup ## Publish on Galaxy what `make collection` built
 
 ##@ Development
 .PHONY: lint sanity importer unit on-core molecule e2e benchmark dashboards pictures docs lock scenarios
-lint: setup-dev ## All linters
+lint: setup-dev $(VENV)/checkov/.done ## All linters
 	@tests/lint
 
 sanity: setup-dev ## All of ansible-test's sanity tests, minutes; ARGS="pylint import" for some
@@ -171,6 +171,13 @@ $(VENV)/iris/.done: $(VENV)/.tools images/iris/tests/requirements.txt
 	@echo "▸ the model service's libraries: installing into $(VENV)/iris"
 	@playbooks/delivery/bootstrap $(VENV)/iris
 	@$(VENV)/iris/bin/pip install --quiet --disable-pip-version-check --require-hashes -r images/iris/tests/requirements.txt
+	@touch $@
+
+# Checkov pins what our tools have newer; uv takes seconds where pip takes minutes.
+$(VENV)/checkov/.done: $(VENV)/.dev tests/checkov/requirements.txt
+	@echo "▸ checkov: installing into $(VENV)/checkov"
+	@playbooks/delivery/bootstrap $(VENV)/checkov
+	@$(BIN)/uv pip install --quiet --require-hashes --python $(VENV)/checkov -r tests/checkov/requirements.txt
 	@touch $@
 
 clean: ## Remove the tools' environment (run `make down` first)

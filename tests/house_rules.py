@@ -16,6 +16,7 @@ LONGEST_YAML = 150
 FORBIDDEN = {
     r"ignore[_]errors:": "an error is either expected, then failed_when says so, or it ends the run",
     r"pull_request[_]target": "it runs a stranger's code with our secrets",
+    r"checkov[:]skip=\w+(?!:\S|\w)": "a check that is skipped without a reason",
     r"BEGIN [A-Z ]*PRIVATE[ ]KEY": "a private key",
     r"\bAKIA[0-9A-Z]{16}\b": "a key of an AWS account",
     r"py[p]i\.org|python[h]osted\.|npm[j]s\.|deb\.debia[n]|debia[n]\.org/debian": "the address of a package registry",

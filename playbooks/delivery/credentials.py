@@ -21,8 +21,10 @@ def place(yard: Yard, environment: Mapping[str, str]) -> list[Path]:
     files = {
         "SSH_PRIVATE_KEY": yard.private_key,
         "SSH_KNOWN_HOSTS": yard.known_hosts,
-        "VAULT_PASSWORD": yard.state / VAULT_PASSWORD_FILE,
     }
+    # A team that has its secrets in SOPS has no vault.
+    if yard.vault.exists():
+        files["VAULT_PASSWORD"] = yard.state / VAULT_PASSWORD_FILE
     missing = [name for name in files if not environment.get(name, "").strip()]
     if missing:
         raise DeliveryError(

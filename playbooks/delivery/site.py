@@ -56,6 +56,8 @@ def environment(yard: Yard, cloud: Mapping[str, str]) -> dict[str, str]:
     """
     vault = yard.state / credentials.VAULT_PASSWORD_FILE
     return {
+        # The key that opens the hosts may be one of those that open a team's SOPS files.
+        **({"SOPS_AGE_SSH_PRIVATE_KEY_FILE": str(yard.private_key)} if yard.private_key.exists() else {}),
         **cloud,
         **({"ANSIBLE_VAULT_PASSWORD_FILE": str(vault)} if vault.exists() else {}),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

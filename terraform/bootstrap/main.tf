@@ -43,4 +43,10 @@ module "github_oidc" {
   repository       = var.repository
   region           = data.aws_region.current.name
   state_bucket_arn = module.state.bucket_arn
+  hosts_role_arn   = one(module.session_manager[*].role_arn)
+}
+
+module "session_manager" {
+  source = "../modules/session_manager"
+  count  = var.session_manager ? 1 : 0
 }

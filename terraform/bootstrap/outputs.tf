@@ -11,3 +11,8 @@ output "github_roles" {
     apply = access.apply_role_arn
   }])
 }
+
+output "instance_profile" {
+  description = "Name of the instance profile for the environments, or null without Session Manager."
+  value       = one(module.session_manager[*].instance_profile)
+}

@@ -9,3 +9,9 @@ variable "repository" {
   type        = string
   default     = null
 }
+
+variable "session_manager" {
+  description = "Whether to make an instance profile with which hosts are reached through Session Manager."
+  type        = bool
+  default     = false
+}

@@ -113,6 +113,20 @@ def test_what_is_broken_stays_out_and_says_why(
     assert requests.failures == []
 
 
+def test_a_pull_request_that_changes_no_image_is_told_so(forge: Forge, github: GitHub) -> None:
+    forge.edit("README.md", "# Modelyard", "# Modelyard, once more")
+    forge.commit("Say it again")
+    job = forge.propose(7, job="preview")
+    forge.revert()
+    assert job.exit_code == 0, job.output[-6000:]
+    plan, preview = github.comments_on(7)
+    assert "Nothing would change in the cloud" in plan
+    # The new commit's name for the same images, and nothing else.
+    assert re.findall(r"^- `(.*)`$", preview, re.MULTILINE) == [
+        "yard-1: modelyard.mlops.image_transfer : Bring the images"
+    ]
+
+
 def until_page_holds(yard: E2EYard, text: str) -> float:
     """Wait until the app's page holds a text; return when it first did, by the monotonic clock."""
     deadline = time.monotonic() + PATIENCE

@@ -65,8 +65,8 @@ class Forge:
         """Push main and wait until it is delivered, or has failed."""
         return self.push().result()
 
-    def propose(self, number: int) -> act.Job:
-        """Open a pull request with the last commit, and wait until it is planned."""
+    def propose(self, number: int, *, job: str = "plan") -> act.Job:
+        """Open a pull request with the last commit, and wait until it is planned or, as another job, previewed."""
         _git(self.work, "push", "--quiet", "origin", f"HEAD:pull-{number}")
         commit = _git(self.work, "rev-parse", "HEAD")
         self._github.pulls[commit] = [number]
@@ -81,7 +81,7 @@ class Forge:
             self._github,
             settings=self._settings,
             details=details,
-            job="plan",
+            job=job,
         )
 
     def _deliver(self, commit: str) -> act.Job:

@@ -16,6 +16,8 @@ SECRETS = {"SSH_PRIVATE_KEY": "a key\nof lines", "SSH_KNOWN_HOSTS": "host key\n"
 def yard(tmp_path: Path) -> Yard:
     yard = Yard("production", "production", tmp_path)
     yard.state.mkdir(parents=True)
+    yard.vault.parent.mkdir(parents=True)
+    yard.vault.touch()
     return yard
 
 
@@ -37,3 +39,9 @@ def test_what_is_missing_is_named_and_nothing_is_written(yard: Yard) -> None:
     with pytest.raises(DeliveryError, match="VAULT_PASSWORD not set"):
         credentials.place(yard, {**SECRETS, "VAULT_PASSWORD": " "})
     assert list(yard.state.iterdir()) == []
+
+
+def test_without_a_vault_no_password_is_asked_for(yard: Yard) -> None:
+    yard.vault.unlink()
+    files = credentials.place(yard, {**SECRETS, "VAULT_PASSWORD": ""})
+    assert files == [yard.private_key, yard.known_hosts]

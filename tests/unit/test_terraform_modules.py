@@ -13,7 +13,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from delivery import terraform, terraform_program
+from delivery import bucket, terraform, terraform_program
 from delivery.errors import DeliveryError
 from delivery.run import Run
 from rehearsal import cloud
@@ -35,7 +35,9 @@ def root(source: Path, work: Path, environment: dict[str, str], bucket: str = "n
 
 
 @pytest.fixture
-def aws(tmp_path: Path) -> Iterator[dict[str, str]]:
+def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    # A module attaches one of AWS' own policies.
+    monkeypatch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
     yield cloud.environment(cloud.start(tmp_path))
     cloud.stop(tmp_path)
 
@@ -66,10 +68,29 @@ def test_the_examples_of_the_modules_come_true_and_keep_what_must_not_be_lost(
     module.call("init", "-input=false", "-no-color")
     module.call("apply", "-input=false", "-no-color", "-auto-approve")
     module.call("plan", "-input=false", "-no-color", "-detailed-exitcode")
+    assert _reach(aws, "closed") == ({80, 443}, ["modelyard-hosts"])
+    assert _reach(aws, "staging") == ({22, 80, 443}, [])
     with pytest.raises(DeliveryError) as caught:
         module.call("plan", "-input=false", "-no-color", "-destroy")
     for kept in ("module.state.module.state.aws_s3_bucket.this", "module.host.module.host.aws_ebs_volume.data"):
         assert kept in str(caught.value)
+
+
+def _reach(aws: dict[str, str], yard: str) -> tuple[set[int], list[str]]:
+    """Return a yard's open ports, and its hosts' instance profiles."""
+    ec2 = bucket.client("ec2", aws)
+    (group,) = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": [f"{yard}-hosts"]}])[
+        "SecurityGroups"
+    ]
+    instances = ec2.describe_instances(Filters=[{"Name": "tag:Environment", "Values": [yard]}])["Reservations"]
+    assert instances
+    profiles = [
+        one["IamInstanceProfile"]["Arn"].rpartition("/")[2]
+        for reservation in instances
+        for one in reservation["Instances"]
+        if "IamInstanceProfile" in one
+    ]
+    return {rule["FromPort"] for rule in group["IpPermissions"]}, profiles
 
 
 def test_a_lock_that_another_holds_is_respected(tmp_path: Path, aws: dict[str, str]) -> None:

@@ -49,6 +49,10 @@ module "yard" {
 
   # Put the networks here that you come from: your office or VPN, and your runner.
   allowed_ssh_cidrs = ["203.0.113.7/32"]
+  # Or none, and the profile that terraform/bootstrap makes for Session Manager.
+  instance_profile = null
+  # Of new hosts: {} is Debian's newest.
+  ami = {}
 
   hosts = {
     yard = {

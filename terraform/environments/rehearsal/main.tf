@@ -49,6 +49,10 @@ module "yard" {
 
   # Whoever rehearses sits at the edge of this very network.
   allowed_ssh_cidrs = [var.network_cidr]
+  # Or none, and the profile that terraform/bootstrap makes for Session Manager.
+  instance_profile = null
+  # Of new hosts: {} is Debian's newest.
+  ami = {}
 
   hosts = {
     yard = {

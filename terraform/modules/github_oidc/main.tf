@@ -3,10 +3,10 @@ locals {
   issuer = "token.actions.githubusercontent.com"
   tags   = { managed-by = "modelyard" }
   # The whole subject is compared, without wildcards. A job in one of GitHub's environments has that as its
-  # subject, whatever its branch; that only main enters the environment is the environment's own rule.
+  # subject, whatever its branch or event; that only main enters the environment is the environment's own rule.
   subjects = {
-    plan  = "repo:${var.repository}:pull_request"
-    apply = "repo:${var.repository}:environment:${var.environment}"
+    plan  = ["repo:${var.repository}:pull_request", "repo:${var.repository}:environment:${var.preview_environment}"]
+    apply = ["repo:${var.repository}:environment:${var.environment}"]
   }
   policies = {
     plan  = data.aws_iam_policy_document.plan.json
@@ -41,7 +41,7 @@ data "aws_iam_policy_document" "trust" {
     condition {
       test     = "StringEquals"
       variable = "${local.issuer}:sub"
-      values   = [each.value]
+      values   = each.value
     }
   }
 }

@@ -26,6 +26,17 @@ variable "environment" {
   }
 }
 
+variable "preview_environment" {
+  description = "GitHub's environment whose jobs look at the hosts for a pull request; its rules say who lets them."
+  type        = string
+  default     = "preview"
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9._-]+$", var.preview_environment))
+    error_message = "preview_environment must be the name of one of the repository's environments, without wildcards."
+  }
+}
+
 variable "region" {
   description = "The one region that the apply role works in."
   type        = string
@@ -34,4 +45,10 @@ variable "region" {
 variable "state_bucket_arn" {
   description = "ARN of the state bucket, from the state module."
   type        = string
+}
+
+variable "hosts_role_arn" {
+  description = "ARN of the hosts' role, from the session_manager module; null where they are reached by SSH alone."
+  type        = string
+  default     = null
 }

@@ -10,12 +10,13 @@ locals {
 
 resource "aws_instance" "this" {
   # checkov:skip=CKV_AWS_126:It costs extra, is a variable, and Prometheus measures the host.
-  # checkov:skip=CKV2_AWS_41:A host needs no rights in AWS.
+  # checkov:skip=CKV2_AWS_41:A host needs no rights in AWS, unless Session Manager is to reach it.
   ami                    = var.ami_id
   instance_type          = var.instance_type
   subnet_id              = var.subnet_id
   vpc_security_group_ids = [var.security_group_id]
   key_name               = var.key_name
+  iam_instance_profile   = var.instance_profile
   monitoring             = var.monitoring
   ebs_optimized          = true
   tags                   = local.tags

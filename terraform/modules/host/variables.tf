@@ -87,3 +87,9 @@ variable "key_name" {
   description = "Name of the key pair that may log in first."
   type        = string
 }
+
+variable "instance_profile" {
+  description = "Name of the instance profile, from the session_manager module; null gives the host no rights in AWS."
+  type        = string
+  default     = null
+}

@@ -48,4 +48,5 @@ module "host" {
   availability_zone = module.network.availability_zone
   security_group_id = module.network.security_group_id
   key_name          = aws_key_pair.first_login.key_name
+  instance_profile  = var.instance_profile
 }

@@ -10,8 +10,19 @@ variable "network_cidr" {
 }
 
 variable "allowed_ssh_cidrs" {
-  description = "IPv4 networks that may open SSH connections to the hosts."
+  description = "IPv4 networks that may open SSH connections to the hosts; none where Session Manager reaches them."
   type        = list(string)
+
+  validation {
+    condition     = length(var.allowed_ssh_cidrs) > 0 || var.instance_profile != null
+    error_message = "allowed_ssh_cidrs is empty, so nobody gets in: name your office's or VPN's network, such as 203.0.113.7/32, or have instance_profile for Session Manager."
+  }
+}
+
+variable "instance_profile" {
+  description = "Name of the hosts' instance profile, from the session_manager module, to be reached through it."
+  type        = string
+  default     = null
 }
 
 variable "ssh_public_key" {

@@ -140,10 +140,10 @@ run "github_plans_from_pull_requests_and_applies_in_production" {
         for condition in document.statement[0].condition : condition.values if endswith(condition.variable, ":sub")
       ])
       } == {
-      plan  = ["repo:acme/yard:pull_request"]
+      plan  = ["repo:acme/yard:pull_request", "repo:acme/yard:environment:preview"]
       apply = ["repo:acme/yard:environment:production"]
     }
-    error_message = "Each role must trust one whole subject."
+    error_message = "Each role must trust whole subjects: its own and no other."
   }
 
   assert {
@@ -159,5 +159,34 @@ run "github_plans_from_pull_requests_and_applies_in_production" {
       for action in flatten(data.aws_iam_policy_document.apply.statement[*].actions) : startswith(action, "iam:")
     ])
     error_message = "A delivery must not be able to widen its own rights."
+  }
+}
+
+run "github_reaches_hosts_through_session_manager_by_ssh_only" {
+  module {
+    source = "../../../terraform/modules/github_oidc"
+  }
+
+  variables {
+    repository       = "acme/yard"
+    region           = "eu-central-1"
+    state_bucket_arn = "arn:aws:s3:::state"
+    hosts_role_arn   = "arn:aws:iam::123456789012:role/modelyard-hosts"
+  }
+
+  assert {
+    condition = [
+      for statement in data.aws_iam_policy_document.apply.statement : statement.resources
+      if anytrue([for action in statement.actions : startswith(action, "iam:")])
+    ] == [toset([var.hosts_role_arn])]
+    error_message = "A delivery must pass the hosts' role, and touch nothing else of IAM."
+  }
+
+  assert {
+    condition = flatten([
+      for statement in data.aws_iam_policy_document.tunnel[0].statement :
+      [for resource in statement.resources : resource if strcontains(resource, ":document/")]
+    ]) == ["arn:aws:ssm:*:*:document/AWS-StartSSHSession"]
+    error_message = "No session but SSH's must be allowed: another could be a shell."
   }
 }

@@ -61,7 +61,7 @@ run "host_refuses_what_is_no_host" {
   expect_failures = [var.name, var.groups, var.ami_id, var.disk_gib, var.data_disk_gib]
 }
 
-run "yard_refuses_a_private_key" {
+run "yard_refuses_a_private_key_and_to_let_nobody_in" {
   command = plan
 
   module {
@@ -77,7 +77,7 @@ run "yard_refuses_a_private_key" {
     ami               = { id = "ami-0123456789abcdef0" }
   }
 
-  expect_failures = [var.ssh_public_key, var.hosts]
+  expect_failures = [var.ssh_public_key, var.hosts, var.allowed_ssh_cidrs]
 }
 
 run "github_gets_no_wildcards" {
@@ -88,11 +88,12 @@ run "github_gets_no_wildcards" {
   }
 
   variables {
-    repository       = "acme/*"
-    environment      = "*"
-    region           = "eu-central-1"
-    state_bucket_arn = "arn:aws:s3:::state"
+    repository          = "acme/*"
+    environment         = "*"
+    preview_environment = "pre*"
+    region              = "eu-central-1"
+    state_bucket_arn    = "arn:aws:s3:::state"
   }
 
-  expect_failures = [var.repository, var.environment]
+  expect_failures = [var.repository, var.environment, var.preview_environment]
 }
