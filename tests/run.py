@@ -95,7 +95,8 @@ def e2e() -> Iterator[Suite]:
     yield _pytest("e2e/outside_team", outside, "playbooks")
 
 
-LEVELS: dict[str, Callable[[], Iterator[Suite]]] = {"unit": unit, "molecule": molecule, "e2e": e2e}
+# In the order in which they begin. The end-to-end suite is the longest, so the others run beside it.
+LEVELS: dict[str, Callable[[], Iterator[Suite]]] = {"unit": unit, "e2e": e2e, "molecule": molecule}
 
 
 def main(arguments: list[str]) -> int:
@@ -103,20 +104,22 @@ def main(arguments: list[str]) -> int:
     if arguments and arguments[0] not in LEVELS:
         print(f"✗ {arguments[0]} is no level of tests: there is {', '.join(LEVELS)}", file=sys.stderr)
         return 2
+    levels = arguments[:1] or list(LEVELS)
+    suites = [suite for level in levels for suite in LEVELS[level]()]
+    if arguments[1:]:
+        suites = [suite for suite in suites if suite.name.split("/")[-1] in arguments[1:]]
+    if not suites:
+        print(f"✗ no suite {arguments[1:]} in {levels[0]}", file=sys.stderr)
+        return 2
     LOGS.mkdir(parents=True, exist_ok=True)
-    outcomes: list[Outcome] = []
     started = time.monotonic()
-    for level in arguments[:1] or LEVELS:
-        suites = [suite for suite in LEVELS[level]() if not arguments[1:] or suite.name.split("/")[-1] in arguments[1:]]
-        if not suites:
-            print(f"✗ no suite {arguments[1:]} in {level}", file=sys.stderr)
-            return 2
-        if level != "unit":
-            _prepare_hosts()
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            for done in as_completed([pool.submit(suite.run) for suite in suites]):
-                outcomes.append(done.result())
-                _show(outcomes[-1])
+    if levels != ["unit"]:
+        _prepare_hosts()
+    outcomes: list[Outcome] = []
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for done in as_completed([pool.submit(suite.run) for suite in suites]):
+            outcomes.append(done.result())
+            _show(outcomes[-1])
     print(f"all took {time.monotonic() - started:.0f} s")
     passed, failed, skipped = (sum(getattr(one, what) for one in outcomes) for what in ("passed", "failed", "skipped"))
     print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))

@@ -149,6 +149,11 @@ class E2EYard:
         query = {"experiment_ids": [one["experiment_id"] for one in found["experiments"]], "max_results": 1000}
         return len(self.http(f"{api}/runs/search", body=query, scheme="https", login=True).json.get("runs", []))
 
+    def champion(self) -> str:
+        """Return the version of the model that MLflow calls the champion."""
+        path = "/mlflow/api/2.0/mlflow/registered-models/alias?name=iris&alias=champion"
+        return str(self.http(path, scheme="https", login=True).json["model_version"]["version"])
+
     def ec2(self) -> Any:
         """Return a client of the yard's cloud."""
         running = cloud.running(self.state)
