@@ -154,4 +154,5 @@ def test_an_unknown_key_is_named(role: str, path: tuple[str, ...]) -> None:
 
 
 def test_roles_that_read_one_list_of_apps_know_the_same_of_an_app() -> None:
-    assert set(options("ingress")["ingress_apps"]["options"]) == set(options("app_deploy")["app_deploy_apps"]["options"])
+    of_ingress, of_deploy = options("ingress")["ingress_apps"], options("app_deploy")["app_deploy_apps"]
+    assert set(of_ingress["options"]) == set(of_deploy["options"])
