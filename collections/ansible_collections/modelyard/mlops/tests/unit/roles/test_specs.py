@@ -151,3 +151,8 @@ def test_an_unknown_key_is_named(role: str, path: tuple[str, ...]) -> None:
     inside = value[0] if isinstance(value, list) else value
     inside["mistyped"] = 1
     assert "mistyped" in errors(role, given(options(role), path, value))
+
+
+def test_roles_that_read_one_list_of_apps_know_the_same_of_an_app() -> None:
+    of_ingress, of_deploy = options("ingress")["ingress_apps"], options("app_deploy")["app_deploy_apps"]
+    assert set(of_ingress["options"]) == set(of_deploy["options"])

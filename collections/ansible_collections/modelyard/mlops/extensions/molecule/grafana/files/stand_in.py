@@ -22,7 +22,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Say that all is well, or whether the login is right."""
         right = "Basic " + base64.b64encode(f"admin:{PASSWORD.read_text()}".encode()).decode()
-        known = self.path == "/grafana/api/health" or self.headers["Authorization"] == right
+        known = self.path == "/graphs/api/health" or self.headers["Authorization"] == right
         self.send_response(200 if known else 401)
         self.end_headers()
 

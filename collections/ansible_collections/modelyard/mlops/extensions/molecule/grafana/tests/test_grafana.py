@@ -36,6 +36,7 @@ def test_the_settings_are_secure(host: Host) -> None:
     ini = configparser.RawConfigParser()
     ini.read_string(text(host, "grafana.ini"))
     assert ini["server"]["http_addr"] == "127.0.0.1"
+    assert ini["server"]["root_url"] == "https://ops.example.org/graphs/"
     assert ini["server"]["serve_from_sub_path"] == "true"
     assert ini["server"]["domain"] == "ops.example.org"
     assert ini["users"]["allow_sign_up"] == "false"
@@ -68,7 +69,8 @@ def test_alerting_is_provisioned_and_what_code_no_longer_has_is_asked_to_go(host
 def test_the_data_source_has_the_uid_that_dashboards_name(host: Host) -> None:
     sources = yaml.safe_load(text(host, "provisioning/datasources/modelyard.yml"))["datasources"]
     assert [(source["uid"], source["url"]) for source in sources] == [
-        ("prometheus", "http://127.0.0.1:9090/prometheus/")
+        ("prometheus", "http://127.0.0.1:9090/watch/"),
+        ("logs", "http://127.0.0.1:3100"),
     ]
 
 
@@ -79,7 +81,7 @@ def test_each_provider_has_its_dashboards(host: Host) -> None:
         with host.sudo():
             found[provider["folder"]] = sorted(host.check_output(f"ls {provider['options']['path']}").split())
     own = sorted(path.name for path in (ROLE / "files" / "dashboards").glob("*.json"))
-    assert found == {"Modelyard": own, "Other": ["team.json"]}
+    assert found == {"Modelyard": own, "Vision team": ["team.json"]}
 
 
 def test_a_removed_dashboard_is_removed(host: Host, tmp_path: Path) -> None:
@@ -127,6 +129,7 @@ def test_a_changed_password_is_the_admins_password(host: Host) -> None:
     assert code == 0, words
     with host.sudo():
         assert host.file("/var/lib/grafana/password").content_string == "the-first-secret"
+        assert host.file("/opt/modelyard/grafana/12.0.2/bin/grafana").exists
     code, words = converge(**release | {"admin_password": "the-second-secret"})
     assert code == 0, words
     assert "the-second-secret" not in words

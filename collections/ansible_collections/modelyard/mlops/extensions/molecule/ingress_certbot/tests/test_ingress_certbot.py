@@ -44,6 +44,15 @@ def test_each_host_has_a_certificate_of_the_authority(address: str, authority: s
     assert serial(address, "iris.example.org", authority) != serial(address, "wine.example.org", authority)
 
 
+def test_browsers_are_not_told_to_come_by_https_alone(address: str, authority: ssl.SSLContext) -> None:
+    plain = socket.create_connection((address, 443), 10)
+    with authority.wrap_socket(plain, server_hostname="iris.example.org") as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: iris.example.org\r\nConnection: close\r\n\r\n")
+        answer = connection.makefile("rb").read().decode().lower()
+    assert "x-request-id" in answer
+    assert "strict-transport-security" not in answer
+
+
 def test_timer_renews(host: Host) -> None:
     assert host.service("certbot.timer").is_enabled
 
@@ -68,7 +77,7 @@ def test_other_certificates_of_certbot_are_left_alone_and_unused_ones_given_up(
         theirs = "/etc/letsencrypt/renewal/mail.example.org.conf"
         host.check_output(f"printf '[renewalparams]\\nrenew_hook = true\\n' >{theirs}")
         done = subprocess.run(
-            [*command, "-e", json.dumps({"both": False})], capture_output=True, text=True, check=False
+            [*command, "-e", json.dumps({"all_names": False})], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout[-4000:]
         assert not host.file("/etc/letsencrypt/renewal/wine.example.org.conf").exists

@@ -58,7 +58,7 @@ def tables(host: Host) -> set[str]:
     """The tables of the database."""
     question = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
     with host.sudo("postgres"):
-        return set(host.check_output("psql --tuples-only --no-align --command=%s mlflow", question).split())
+        return set(host.check_output("psql --port=5433 --tuples-only --no-align --command=%s models", question).split())
 
 
 def test_it_keeps_everything_in_postgresql(postgresql: Host) -> None:
@@ -116,8 +116,15 @@ def test_a_database_is_restored(postgresql: Host, play: Play) -> None:
     saved = play("modelyard.mlops.backup", "postgresql", mlflow_hosts="postgresql")
     assert (saved["artifacts"], saved["files"]) == (False, 1)
     with postgresql.sudo("postgres"):
-        postgresql.check_output("psql --quiet --command='DROP OWNED BY mlflow' mlflow")
+        postgresql.check_output("psql --port=5433 --quiet --command='DROP OWNED BY modeller' models")
     assert tables(postgresql) == set()
-    restored = play("modelyard.mlops.restore", "postgresql", mlflow_hosts="postgresql")
+    # With the image that runs anyway; another one has no place in this story.
+    restored = play(
+        "modelyard.mlops.restore",
+        "postgresql",
+        mlflow_hosts="postgresql",
+        mlflow_restore_backup=saved["name"],
+        mlflow_restore_image="{{ today }}",
+    )
     assert restored["files"] == 1, restored["output"]
     assert champion(postgresql) == "1"

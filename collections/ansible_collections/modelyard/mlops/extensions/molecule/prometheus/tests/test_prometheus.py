@@ -18,10 +18,12 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
+from ansible_collections.modelyard.mlops.extensions.molecule.shared.mirror import ADDRESS, VERSION, offer, program_of
+
 COLLECTION = Path(__file__).resolve().parents[4]
 DASHBOARDS = COLLECTION / "roles" / "grafana" / "files" / "dashboards"
 testinfra_hosts = ["host"]
-URL = "http://127.0.0.1:9090/prometheus"
+URL = "http://127.0.0.1:9090/watch"
 
 
 def ask(host: Host, path: str, **parameters: str) -> Any:
@@ -91,7 +93,8 @@ OF_HOST = {
     ("app", "host", "/apps/iris/metrics"): "up",
     ("app", "host", "/apps/gone/metrics"): "down",
     ("ingress", "host", "/metrics"): "up",
-    ("prometheus", "127.0.0.1:9090", "/prometheus/metrics"): "up",
+    ("prometheus", "127.0.0.1:9090", "/watch/metrics"): "up",
+    ("pages", "127.0.0.1:8404", "/apps/iris/metrics"): "up",
 }
 OF_OTHER = {("node", "other", "/-/metrics/node"): "up", ("ingress", "other", "/-/metrics/ingress"): "up"}
 
@@ -155,13 +158,31 @@ def test_what_leaves_the_inventory_leaves_prometheus(host: Host) -> None:
 
 
 def test_alerts_go_to_alertmanager(host: Host) -> None:
-    managers = ask(host, "alertmanagers")["data"]["activeAlertmanagers"]
-    assert [manager["url"] for manager in managers] == ["http://127.0.0.1:9093/alertmanager/api/v2/alerts"]
+    # It looks for them some seconds after a reload.
+    def managers() -> list[str]:
+        return [manager["url"] for manager in ask(host, "alertmanagers")["data"]["activeAlertmanagers"]]
+
+    wait_for(managers, ["http://127.0.0.1:9093/alerts/api/v2/alerts"])
+
+
+def test_objectives_are_measured_against(host: Host) -> None:
+    answer = ask(host, "query", query='{__name__=~"modelyard:objective:.*"}')["data"]["result"]
+    found = {one["metric"]["__name__"].rpartition(":")[2]: float(one["value"][1]) for one in answer}
+    assert found == {"errors": 0.001, "slow": 0.05, "champion_days": 90, "drift": 0.1}
+
+
+def test_a_target_is_asked_as_it_wants(host: Host) -> None:
+    (target,) = (one for one in ask(host, "targets")["data"]["activeTargets"] if one["labels"]["job"] == "pages")
+    assert (target["scrapeTimeout"], target["labels"]["app"]) == ("900ms", "pages")
+
+
+def test_is_held_at_its_version(host: Host) -> None:
+    assert "prometheus" in host.check_output("apt-mark showhold").split()
 
 
 def test_retention_is_limited_by_time_and_size(host: Host) -> None:
     flags = ask(host, "status/flags")["data"]
-    assert (flags["storage.tsdb.retention.time"], flags["storage.tsdb.retention.size"]) == ("30d", "5GiB")
+    assert (flags["storage.tsdb.retention.time"], flags["storage.tsdb.retention.size"]) == ("30d", "1GiB")
 
 
 def test_is_confined(host: Host) -> None:
@@ -232,3 +253,15 @@ def test_a_removed_rule_is_removed(host: Host, tmp_path: Path) -> None:
     assert "ApiDown" in rule_names(host)
     with host.sudo():
         assert not host.file("/etc/modelyard/prometheus/rules/team.yml").exists
+
+
+def test_a_release_from_a_mirror_takes_the_place_of_the_package(host: Host) -> None:
+    code, words = converge(
+        prometheus_install="upstream",
+        prometheus_version=VERSION,
+        prometheus_sha256=offer(host, "prometheus", prometheus="/usr/bin/prometheus", promtool="/usr/bin/promtool"),
+        prometheus_base_url=ADDRESS,
+    )
+    assert code == 0, words
+    assert program_of(host, "prometheus") == f"/opt/modelyard/prometheus/{VERSION}/prometheus"
+    assert ask(host, "query", query='count_over_time(up{job="pages"}[1h]) > 10')["data"]["result"], "with its data"

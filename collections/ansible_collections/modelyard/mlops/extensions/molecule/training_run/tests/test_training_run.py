@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import typing as t
+from pathlib import Path
 
 import pytest
 from testinfra.host import Host
@@ -47,6 +50,26 @@ def test_the_log_is_kept_and_the_container_is_gone(host: Host) -> None:
     with host.sudo():
         assert "training with 50 trees" in host.check_output(f"cat {ROOT}/*/run.log")
         assert host.check_output("docker ps --all --quiet") == ""
+
+
+def test_a_job_says_what_the_role_does_not(host: Host) -> None:
+    with host.sudo():
+        iris = host.check_output(f"cat {ROOT}/*/run.log")
+        wine = host.check_output("cat /var/lib/modelyard/training/wine/*/run.log")
+    assert "for http://127.0.0.1:5000/models" in iris
+    assert f"commit abc1234, level None, memory {256 << 20}" in iris
+    assert "for http://127.0.0.1:5000/wine" in wine
+    assert f"commit def5678, level info, memory {128 << 20}" in wine
+
+
+@pytest.mark.usefixtures("host")
+def test_what_is_to_be_trained_again_is_but_for_jobs_that_say_otherwise() -> None:
+    playbook = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "converge.yml"
+    command = ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], "-e", '{"again": true}', str(playbook)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "changed: [host] => (item=wine)" in done.stdout
+    assert "ok: [host] => (item=iris)" in done.stdout
 
 
 def test_node_exporter_gets_the_figures(host: Host) -> None:
