@@ -17,8 +17,8 @@ Answered = tuple[int, list[tuple[str, str]], bytes]
 async def body(scope: Scope, protocol: HTTPProtocol, limit: int) -> bytes:
     """Return a request's body up to a limit, in bytes; nothing of one that is announced to be larger."""
     length = scope.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > limit:
-        return b""
+    if length.isdecimal():
+        return await protocol() if int(length) <= limit else b""
     parts, size = [], 0
     async for part in protocol:
         parts.append(part)
