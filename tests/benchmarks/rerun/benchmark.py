@@ -81,10 +81,11 @@ def measure(fleet: Fleet, rounds: int) -> dict[str, Table]:
         },
         "whole run, cut off": {"tasks": len(runs[0].tasks), "seconds": cut_off(fleet)},
     }
-    result = {"roles": {**by_role(runs), **whole}}
+    result: dict[str, Table] = {"roles": {**by_role(runs), **whole}, "peers": {}}
+    _keep(result)
     collections.install(HERE / "requirements.yml", CACHE / "collections")
     fleet.play(str(HERE / "prepare.yml"), "dev")
-    result["peers"] = compare(fleet, "peers.yml", rounds)
+    result["peers"] |= compare(fleet, "peers.yml", rounds)
     if _has_geerlingguy():
         result["peers"] |= compare(fleet, "docker.yml", rounds)
     else:
