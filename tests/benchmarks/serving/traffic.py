@@ -87,7 +87,7 @@ def percentile_at_rate(
                 due[connection], answers[connection] = sent / rate, b""
                 connection.sendall(message)
                 sent += 1
-            # The selector's clock has a grain of a millisecond, so the last two are waited for by asking again and again.
+            # The selector's clock has a grain of a millisecond: for the last two, it is asked again and again.
             wait = max(0.0, sent / rate - now - 0.002) if free and sent < total else 5.0
             for key, _ in selector.select(wait):
                 answered = key.fileobj
