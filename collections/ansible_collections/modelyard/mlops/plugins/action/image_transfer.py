@@ -196,6 +196,7 @@ class ActionModule(ActionBase):
                 continue
             except CorruptChunk as error:
                 reason = f"in the cache, {error}"
+                self._cache.discard_damaged(task.plan.blobs)
                 continue
             if answer["outcome"] in ("loaded", "present"):
                 task.changed, task.id = answer["changed"], answer["id"]

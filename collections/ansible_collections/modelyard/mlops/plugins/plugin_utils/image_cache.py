@@ -88,14 +88,12 @@ class Cache:
 
     def blob(self, digest: str) -> CachedBlob | None:
         """A blob that is here with all its chunks, or None."""
-        record = self._record(digest)
+        blob = self._recorded(digest)
         try:
-            fields = json.loads(record.read_text(encoding="utf-8"))
-            blob = CachedBlob(digest, fields["size"], tuple(Chunk(*chunk) for chunk in fields["chunks"]))
-            if any(self._path(chunk).stat().st_size != chunk.packed for chunk in blob.chunks):
+            if not blob or any(self._path(chunk).stat().st_size != chunk.packed for chunk in blob.chunks):
                 return None
-            os.utime(record)
-        except (OSError, ValueError, KeyError, TypeError):
+            os.utime(self._record(digest))
+        except OSError:
             return None
         return blob
 
@@ -150,6 +148,13 @@ class Cache:
             self._path(chunk).unlink(missing_ok=True)
             raise
         return packed
+
+    def discard_damaged(self, digests: t.Iterable[str]) -> None:
+        """Delete every damaged chunk of some blobs: one is seldom alone, and each costs who meets it a new attempt."""
+        for blob in filter(None, map(self._recorded, digests)):
+            for chunk in blob.chunks:
+                with contextlib.suppress(image_pack.CorruptChunk):
+                    self.read(chunk)
 
     def converted(self, chunk: Chunk, codecs: t.Sequence[str]) -> Chunk:
         """The same content in a chunk which a host with `codecs` can unpack.
@@ -213,6 +218,14 @@ class Cache:
 
     def _name(self, name: str) -> Path:
         return self.root / "names" / name.split(":", 1)[1]
+
+    def _recorded(self, digest: str) -> CachedBlob | None:
+        """A blob as its record has it, whether its chunks are here or not; None without a readable record."""
+        try:
+            fields = json.loads(self._record(digest).read_text(encoding="utf-8"))
+            return CachedBlob(digest, fields["size"], tuple(Chunk(*chunk) for chunk in fields["chunks"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def _record(self, digest: str) -> Path:
         return self.root / "blobs" / f"{digest.split(':', 1)[1]}.json"

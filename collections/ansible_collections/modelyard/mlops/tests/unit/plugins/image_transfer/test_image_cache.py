@@ -82,6 +82,19 @@ def test_damaged_chunk_is_dropped_and_comes_back_right(cache: Cache) -> None:
     assert content_of(cache, cache.add([content])) == content
 
 
+def test_all_that_is_damaged_is_dropped_at_once(cache: Cache) -> None:
+    blobs = [cache.add([os.urandom(1000)]) for _ in range(4)]
+    gone, *damaged, whole = ((chunk, cache.read(chunk)) for blob in blobs for chunk in blob.chunks)
+    for path in files(cache, "chunks"):
+        if path.stem == gone[0].id:
+            path.unlink()
+        if path.stem in {chunk.id for chunk, _ in damaged}:
+            path.write_bytes(path.read_bytes()[::-1])
+    cache.discard_damaged([blob.digest for blob in blobs])
+    assert [cache.blob(blob.digest) is None for blob in blobs] == [True, True, True, False]
+    assert cache.read(whole[0]) == whole[1]
+
+
 def test_sweep_drops_what_is_old(tmp_path: Path) -> None:
     cache = Cache(tmp_path, 10**9, max_age=100)
     old, new = cache.add([b"shared", b"old" * 100]), cache.add([b"new" * 100])
