@@ -4,10 +4,18 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import time
+import typing as t
+from pathlib import Path
 
 from testinfra.host import Host
 
-API = "http://127.0.0.1:9093/alertmanager/api/v2"
+from ansible_collections.modelyard.mlops.extensions.molecule.shared.mirror import ADDRESS, VERSION, offer, program_of
+
+API = "http://127.0.0.1:9093/alerts/api/v2"
+UNIT = "prometheus-alertmanager"
 
 # Takes one delivery and prints what it got, or says after a while that nothing came.
 RECEIVER = """
@@ -25,8 +33,8 @@ server.handle_request()
 
 
 def test_runs_now_and_at_boot(host: Host) -> None:
-    assert host.service("prometheus-alertmanager").is_running
-    assert host.service("prometheus-alertmanager").is_enabled
+    assert host.service(UNIT).is_running
+    assert host.service(UNIT).is_enabled
 
 
 def test_listens_on_loopback_alone(host: Host) -> None:
@@ -45,6 +53,35 @@ def test_an_alert_reaches_the_receiver_with_its_secret(host: Host) -> None:
     assert got["authorization"] == "Bearer not-a-real-secret"
 
 
+# Posts to the API, or asks it.
+ASK = (
+    "import sys, urllib.request as u; "
+    "print(u.urlopen(u.Request(sys.argv[1], sys.argv[2].encode() or None, {'Content-Type': 'application/json'}))"
+    ".read().decode())"
+)
+
+
+def ask(host: Host, path: str, body: t.Any = None) -> str:
+    return str(host.check_output("python3 -c %s %s %s", ASK, f"{API}/{path}", json.dumps(body) if body else ""))
+
+
+def alerts(host: Host) -> dict[str, t.Any]:
+    return {alert["labels"]["alertname"]: alert["status"] for alert in json.loads(ask(host, "alerts"))}
+
+
+def test_an_alert_that_another_explains_is_inhibited(host: Host) -> None:
+    ask(host, "alerts", [{"labels": {"alertname": name, "host": "a"}} for name in ("HostGone", "ApiGone")])
+    deadline = time.monotonic() + 20
+    while not alerts(host)["ApiGone"]["inhibitedBy"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert alerts(host)["HostGone"]["inhibitedBy"] == []
+
+
+def test_is_held_at_its_version(host: Host) -> None:
+    assert host.check_output("apt-mark showhold") == UNIT
+
+
 def test_the_secret_is_a_file_of_its_own(host: Host) -> None:
     with host.sudo():
         secret = host.file("/etc/modelyard/alertmanager/secrets/hook_token")
@@ -54,4 +91,29 @@ def test_the_secret_is_a_file_of_its_own(host: Host) -> None:
 
 def test_is_confined(host: Host) -> None:
     with host.sudo():
-        host.check_output("systemd-analyze security --threshold=30 prometheus-alertmanager")
+        host.check_output(f"systemd-analyze security --threshold=30 {UNIT}")
+
+
+def test_a_release_from_a_mirror_takes_the_place_of_the_package(host: Host) -> None:
+    silence = {
+        "matchers": [{"name": "alertname", "value": "Test", "isRegex": False, "isEqual": True}],
+        "startsAt": "2020-01-01T00:00:00Z",
+        "endsAt": "2120-01-01T00:00:00Z",
+        "createdBy": "molecule",
+        "comment": "It is known.",
+    }
+    identity = json.loads(ask(host, "silences", silence))["silenceID"]
+    release = {
+        "alertmanager_install": "upstream",
+        "alertmanager_version": VERSION,
+        "alertmanager_sha256": offer(
+            host, "alertmanager", alertmanager="/usr/bin/prometheus-alertmanager", amtool="/usr/bin/amtool"
+        ),
+        "alertmanager_base_url": ADDRESS,
+    }
+    playbook = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "converge.yml"
+    command = ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], str(playbook)]
+    done = subprocess.run([*command, "-e", json.dumps(release)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert program_of(host, UNIT) == f"/opt/modelyard/alertmanager/{VERSION}/alertmanager"
+    assert [kept["id"] for kept in json.loads(ask(host, "silences"))] == [identity], "what it was told is still known"
