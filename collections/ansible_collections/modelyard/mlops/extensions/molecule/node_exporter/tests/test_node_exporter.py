@@ -10,6 +10,8 @@ from pathlib import Path
 
 from testinfra.host import Host
 
+from ansible_collections.modelyard.mlops.extensions.molecule.shared.mirror import ADDRESS, VERSION, offer, program_of
+
 UNIT = "prometheus-node-exporter"
 URL = "http://127.0.0.1:9100/metrics"
 
@@ -39,22 +41,14 @@ def test_shows_the_host_and_what_other_roles_leave(host: Host) -> None:
         host.check_output("rm /var/lib/modelyard/textfile/test.prom")
 
 
+def test_is_held_and_measures_what_was_asked_for_besides(host: Host) -> None:
+    assert host.check_output("apt-mark showhold") == UNIT
+    assert "node_processes_threads " in metrics(host)
+
+
 def test_is_confined(host: Host) -> None:
     with host.sudo():
         host.check_output(f"systemd-analyze security --threshold=30 {UNIT}")
-
-
-# What upstream's release looks like, made of the package's program and served by the host itself.
-MIRROR = """
-set -e
-release=node_exporter-1.5.0.linux-$1
-mkdir -p /srv/mirror/v1.5.0 /tmp/$release
-cp /usr/bin/prometheus-node-exporter /tmp/$release/node_exporter
-tar -czf /srv/mirror/v1.5.0/$release.tar.gz -C /tmp $release
-systemctl is-active --quiet mirror ||
-  systemd-run --quiet --unit=mirror python3 -m http.server --bind 127.0.0.1 --directory /srv/mirror 8404
-sha256sum /srv/mirror/v1.5.0/$release.tar.gz | cut -d' ' -f1
-"""
 
 
 def converge(**variables: object) -> dict[str, int]:
@@ -74,19 +68,13 @@ def converge(**variables: object) -> dict[str, int]:
 
 
 def test_a_release_from_a_mirror_takes_the_place_of_the_package(host: Host) -> None:
-    architecture = {"x86_64": "amd64", "aarch64": "arm64"}[host.check_output("uname -m")]
-    with host.sudo():
-        sha256 = host.check_output("sh -c %s mirror %s", MIRROR, architecture)
     release = {
         "node_exporter_install": "upstream",
-        "node_exporter_version": "1.5.0",
-        "node_exporter_sha256": {architecture: sha256},
-        "node_exporter_base_url": "http://127.0.0.1:8404",
+        "node_exporter_version": VERSION,
+        "node_exporter_sha256": offer(host, "node_exporter", node_exporter=f"/usr/bin/{UNIT}"),
+        "node_exporter_base_url": ADDRESS,
     }
     assert converge(**release)["changed"] == 2, "the release, and the unit that names it"
-    with host.sudo():
-        pid = host.service(UNIT).systemd_properties["MainPID"]
-        assert host.check_output(f"readlink /proc/{pid}/exe") == "/opt/modelyard/node_exporter/1.5.0/node_exporter"
-        host.check_output("systemctl stop mirror")
+    assert program_of(host, UNIT) == f"/opt/modelyard/node_exporter/{VERSION}/node_exporter"
     assert converge(**release)["changed"] == 0, "and without the mirror nothing is missing"
     assert "node_filesystem_avail_bytes{" in metrics(host)
