@@ -133,6 +133,14 @@ def test_service_wants_https_and_a_login(client: Client) -> None:
 
 
 @pytest.mark.usefixtures("serving")
+def test_service_may_have_a_host_of_its_own_and_no_login(client: Client) -> None:
+    answer = client.get("/docs/x", tls=True, Host="docs.example.org")
+    assert (answer.status, answer.json["port"], answer.json["path"]) == (200, 3001, "/docs/x")
+    assert client.get("/docs/x", Host="docs.example.org").headers["location"] == "https://docs.example.org/docs/x"
+    assert client.get("/docs/x", tls=True).json["port"] == 18081, "elsewhere it is the app's"
+
+
+@pytest.mark.usefixtures("serving")
 def test_exporters_are_read_from_elsewhere_with_a_login(client: Client) -> None:
     assert client.get("/-/metrics/haproxy").status == 308
     assert client.get("/-/metrics/haproxy", tls=True).status == 401
