@@ -29,16 +29,21 @@ class App(BaseHTTPRequestHandler):
         answers += 1
         time.sleep(0.3 if BEHAVIOUR == "slow" else 0.02)
         failing = BEHAVIOUR == "fails later" and answers > GOOD_ANSWERS
-        self._send(500 if failing else 200, {"version": os.environ["VERSION"], "release": os.environ["RELEASE"]})
+        status = 500 if failing else self._wanted()
+        self._send(status, {"version": os.environ["VERSION"], "release": os.environ["RELEASE"]})
 
     def do_POST(self) -> None:
         """The same, with what was sent."""
         sent = self.rfile.read(int(self.headers["Content-Length"])).decode()
         time.sleep(0.02)
-        self._send(200, {"version": os.environ["VERSION"], "sent": sent})
+        self._send(self._wanted(), {"version": os.environ["VERSION"], "sent": sent})
 
     def log_message(self, *_arguments: object) -> None:
         """Keep the log for what matters."""
+
+    def _wanted(self) -> int:
+        """The status that a path such as /status/203 asks for."""
+        return int(self.path.removeprefix("/status/")) if self.path.startswith("/status/") else 200
 
     def _send(self, status: int, value: dict[str, str]) -> None:
         body = json.dumps(value).encode()

@@ -285,8 +285,10 @@ def test_changed_slots_move_one_after_the_other_and_lose_no_request(address: str
     assert bound == [{"HostIp": "127.0.0.1", "HostPort": str(wanted["slots"][["blue", "green"].index(slot)])}]
     with host.sudo():
         configuration = host.check_output("cat /etc/haproxy/haproxy.cfg")
+        kept = host.file("/var/lib/modelyard/apps/demo/releases").listdir()
     assert "127.0.0.1:18085" in configuration
     assert "127.0.0.1:18086" in configuration
+    assert len(kept) <= 4 + len(ledger(host)["held"]), "those that served last, and those that were rolled back"
 
 
 def test_app_that_is_not_named_any_more_goes(address: str, host: Host) -> None:
@@ -296,3 +298,20 @@ def test_app_that_is_not_named_any_more_goes(address: str, host: Host) -> None:
     with host.sudo():
         assert not host.file("/etc/modelyard/apps/demo").exists
     assert ledger(host)["history"][-1]["outcome"] == "removed"
+
+
+def test_the_other_app_has_all_that_can_be_said_of_an_app(address: str, host: Host) -> None:
+    (container,) = containers(host).values()
+    settings = container["HostConfig"]
+    assert container["Config"]["User"] == "10002"
+    assert (settings["Memory"], settings["NanoCpus"], settings["PidsLimit"]) == (96 << 20, 500_000_000, 64)
+    assert container["Config"]["StopTimeout"] == 7
+    assert list(settings["PortBindings"]) == ["9090/tcp"]
+    with host.sudo():
+        record = json.loads(host.file("/var/lib/modelyard/apps/other/ledger.json").content_string)["history"][-1]
+        assert host.file("/run/modelyard/secrets/other/1/TOKEN").uid == 10002
+    assert (record["by"], record["commit"], record["delivery"]) == ("another", "def5678", "molecule-7")
+    for path, status in {"/other/metrics": 403, "/other/status/203": 203}.items():
+        connection = http.client.HTTPConnection(address, timeout=10)
+        connection.request("GET", path)
+        assert connection.getresponse().status == status
