@@ -68,8 +68,9 @@ def test_an_upgrade_keeps_what_is_recorded_and_loses_no_request(host: Host, addr
     assert traffic.lost == []
     assert traffic.sent > 500
     assert before <= records(host)
-    assert history(host)[: len(releases)] == releases
-    assert [(line["release"], line["outcome"]) for line in releases] == [(1, "served"), (2, "served")]
+    assert history(host)[:1] == releases
+    assert [(line["release"], line["outcome"]) for line in history(host)] == [(1, "served"), (2, "served")]
+    assert {"1", "2"} <= traffic.answers.keys()
 
 
 def test_what_was_set_is_so_still(host: Host) -> None:
