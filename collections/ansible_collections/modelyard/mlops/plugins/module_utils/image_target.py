@@ -98,13 +98,13 @@ class Target:
         """The key of an image of a classic store, which calls it by that."""
         return _with_algorithm(image["Id"])
 
-    def chains(self) -> list[str]:
-        """The chain IDs of all layers of all images, sorted."""
+    def chains(self) -> set[str]:
+        """The chain IDs of all layers of all images."""
         found: set[str] = set()
         for entry in self._engine.get("/images/json"):
             image = self.inspect(entry["Id"])
             found.update(chain_ids((image or {}).get("RootFS", {}).get("Layers") or []))
-        return sorted(found)
+        return found
 
     def blobs(self) -> dict[str, int]:
         """The layers, with their bytes, whose blobs a containerd store has; those of images that were brought here."""
