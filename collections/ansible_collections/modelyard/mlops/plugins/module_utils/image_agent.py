@@ -14,8 +14,8 @@ The answer is one line in JSON after a mark, since shells, sudo and whoever gree
     warnings    texts for a person
     failed      why the next step could not be done; empty when all were
 
-It runs with nothing but Python's standard library; a step's own modules are imported when it is asked for, which is
-most of the time that a look takes.
+It runs with nothing but Python's standard library. To import that is most of the time that a look takes: so a step's
+own modules are imported when it is asked for, and what all need does without the slow ones, such as dataclasses.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ import os
 import struct
 import time
 import typing as t
-from dataclasses import dataclass
 
 from . import image_codec
 from .image_records import Records
@@ -74,8 +73,7 @@ def unpack(chunk: str, codec: str, packed: bytes, size: int) -> bytes:
         raise CorruptChunk(chunk, str(error)) from error
 
 
-@dataclass(frozen=True)
-class _Frame:
+class _Frame(t.NamedTuple):
     path: str
     offset: int
     codec: str

@@ -8,7 +8,6 @@ import base64
 import http.client
 import json
 import typing as t
-from dataclasses import dataclass
 
 from .engine import Engine, EngineError, EngineUnreachable
 from .image_key import chain_ids, familiar
@@ -24,8 +23,7 @@ _LOAD_TIMEOUT = 1800.0
 Inspected = dict[str, t.Any]
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(t.NamedTuple):
     """What an image has to be.
 
     :ivar id: the ID that the engine has to give it: its key, or in a containerd store the digest of its manifest.

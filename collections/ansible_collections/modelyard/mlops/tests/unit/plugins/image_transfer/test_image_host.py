@@ -39,6 +39,7 @@ class Connection:
         self.commands: list[str] = []
         self.readable: list[str] = []
         self.ends: dict[str, t.Any] = {}
+        self.errors = ""
 
     def _is_pipelining_enabled(self, _style: str) -> bool:
         return self._pipelining
@@ -64,8 +65,9 @@ class Connection:
         if not sudoable:
             return {"rc": 0, "stdout": f"FOUND\n{sys.executable}\nENDFOUND\n", "stderr": ""}
         done = subprocess.run(["sh", "-c", command], input=in_data, capture_output=True)
+        self.errors = done.stderr.decode()
         output = f"Welcome\r\n{done.stdout.decode()}\r\nBye {{}}\r\n"
-        return {"rc": done.returncode, "stdout": output, "stderr": done.stderr.decode()}
+        return {"rc": done.returncode, "stdout": output, "stderr": self.errors}
 
 
 @pytest.fixture
@@ -134,6 +136,13 @@ def test_host_answers(tmp_path: Path, pipelining: bool) -> None:
     assert command.startswith(f"LANG=C {sys.executable} -I -S -c ")
     assert secret not in command
     assert connection.readable == ([] if pipelining else [str(tmp_path), str(tmp_path / "question")])
+
+
+def test_look_imports_nothing_slow(connection: Connection, tmp_path: Path) -> None:
+    host(connection, tmp_path, ansible_python_interpreter=f"{sys.executable} -X importtime").ask(LOOK)
+    imported = set(re.findall(r"\| +(\S+)$", connection.errors, re.MULTILINE))
+    assert "modelyard_sent.image_look" in imported
+    assert not {"_ssl", "dataclasses", "concurrent.futures", "tarfile", "modelyard_sent.image_loader"} & imported
 
 
 def test_pack_goes_with_the_question(connection: Connection, tmp_path: Path) -> None:
