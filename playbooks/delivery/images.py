@@ -26,15 +26,19 @@ LEFT_OUT = ("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypo
 
 @dataclass(frozen=True)
 class Image:
-    """An image that this repository builds: `target` is the stage of the Dockerfile in images/`folder`."""
+    """An image that this repository builds: `target` is the stage of the Dockerfile in images/`folder`.
+
+    `without` names the files and folders there, at any depth, that are no part of it: it need not be built for them.
+    """
 
     name: str
     folder: str
     target: str | None = None
+    without: tuple[str, ...] = ()
 
 
 SHIPPED = (
-    Image("modelyard/iris-train", "iris", "train"),
+    Image("modelyard/iris-train", "iris", "train", without=("serving", "requirements-api.txt")),
     Image("modelyard/iris-api", "iris", "api"),
     Image("modelyard/mlflow", "mlflow"),
 )
@@ -102,12 +106,15 @@ def _untag(run: Run, references: list[str]) -> None:
         run.command(["docker", "rmi", *there], expect=(0, 1))
 
 
-def source_digest(folder: Path, *parts: str) -> str:
-    """Return the sha256 over a build context (paths, modes of execution, contents) and `parts`."""
-    digest = hashlib.sha256("\0".join(parts).encode())
+def source_digest(folder: Path, *parts: str, without: Iterable[str] = ()) -> str:
+    """Return the sha256 over a build context (paths, modes of execution, contents) and `parts`.
+
+    Files and folders named in `without`, at any depth, are left out.
+    """
+    digest, left_out = hashlib.sha256("\0".join(parts).encode()), {*LEFT_OUT, *without}
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
-        if path.is_file() and not set(relative.parts) & set(LEFT_OUT) and not path.name.endswith(".egg-info"):
+        if path.is_file() and not left_out & set(relative.parts) and not path.name.endswith(".egg-info"):
             digest.update(f"\0{relative}\0{os.access(path, os.X_OK)}\0".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
@@ -118,7 +125,7 @@ def _build(run: Run, images: Path, image: Image, reference: str) -> str:
     base_id = _image_id(BASE)
     if base_id is None:
         raise DeliveryError(f"the base image {BASE} is gone: run the same command again")
-    digest = source_digest(folder, base_id, image.target or "")
+    digest = source_digest(folder, base_id, image.target or "", without=image.without)
     built = _built_from(image.name, digest)
     if built:
         run.command(["docker", "tag", built, reference])

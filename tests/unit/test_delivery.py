@@ -48,6 +48,15 @@ def test_every_change_of_the_sources_changes_the_digest(tmp_path: Path, change: 
     assert images.source_digest(folder, "new base" if change == "base" else "base") != before
 
 
+def test_what_is_no_part_of_an_image_does_not_change_its_digest(tmp_path: Path) -> None:
+    folder = _tree(tmp_path / "folder")
+    before = images.source_digest(folder, "base", without=["serving"])
+    (folder / "src/serving").mkdir()
+    (folder / "src/serving/page.html").write_text("new\n")
+    assert images.source_digest(folder, "base", without=["serving"]) == before
+    assert images.source_digest(folder, "base") != before
+
+
 def test_secrets_are_made_once_are_private_and_survive(tmp_path: Path) -> None:
     path = tmp_path / "secrets.yml"
     path.write_text("mine: kept\n")

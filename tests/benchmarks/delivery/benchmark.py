@@ -47,8 +47,6 @@ WANTED: dict[str, float | None] = {
     "no-op push: terraform": None,
     "no-op push: images": None,
     "no-op push: site": None,
-    "make up again: its end": 60.0,
-    "make up again: site": None,
 }
 
 
@@ -69,12 +67,6 @@ class Bench:
     def push_words(self) -> dict[str, float]:
         """Push a change that is no part of what is delivered."""
         return self._push("no-op push", READER, "# Modelyard", "# Modelyard\n\n{mark}", served=False)
-
-    def up_again(self) -> dict[str, float]:
-        """Run `make up` on what is delivered already."""
-        began = time.monotonic()
-        _make("up", self._yard)
-        return self._figures("make up again", {"its end": time.monotonic() - began})
 
     def _push(self, name: str, path: str, old: str, new: str, *, served: bool) -> dict[str, float]:
         self._marks += 1
@@ -129,7 +121,7 @@ def main(arguments: list[str]) -> int:
     figures: dict[str, list[float]] = defaultdict(list)
     with a_yard(arguments[0] if arguments else None) as bench:
         for _round in range(ROUNDS):
-            for measure in (bench.push_code, bench.push_words, bench.up_again):
+            for measure in (bench.push_code, bench.push_words):
                 for name, seconds in measure().items():
                     figures[name].append(seconds)
     rows = {name: round(statistics.median(figures[name]), 1) for name in WANTED}

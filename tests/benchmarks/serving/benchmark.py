@@ -7,6 +7,7 @@ optional).
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -101,8 +102,8 @@ def one_round(servers: dict[str, Running], store: Path, samples: Samples) -> Non
     half = {name: statistics.median(samples[f"kept {name}"]) / 2 for name in ("ours 1", *PEERS)}
     for name, rate in half.items():
         samples[f"p99 {name}"].append(percentile_at_rate(servers[name].target, rate, 2 * DURATION))
-    for peer in PEERS:
-        samples[f"p99 ours 1 at {peer}"].append(percentile_at_rate(servers["ours 1"].target, half[peer], 4 * DURATION))
+    for name, peer in itertools.product(("ours 1", "empty 1"), PEERS):
+        samples[f"p99 {name} at {peer}"].append(percentile_at_rate(servers[name].target, half[peer], 4 * DURATION))
     batch = json.dumps({"features": ROWS})
     samples["batch ours 1"].append(peak(Target(servers["ours 1"].target.port, "/predict", batch), DURATION, 2))
     command = [f"{BIN}/python", str(HERE / "direct.py"), str(store / "model"), str(DURATION)]
@@ -140,6 +141,9 @@ def _latencies(found: dict[str, float]) -> Iterator[str]:
         for what, mine in (("half the own peak", "p99 ours 1"), ("half the peer's peak", f"p99 ours 1 at {peer}")):
             milliseconds = f"{found[mine] * 1e3:.2f} ms / {found[f'p99 {peer}'] * 1e3:.2f} ms"
             yield f"| p99 at {what}, ours / {peer} | {milliseconds} = {_ratio(found, mine, f'p99 {peer}')} | 0.1 |"
+        limit = f"p99 empty 1 at {peer}"
+        ratio = _ratio(found, limit, f"p99 {peer}")
+        yield f"| p99 at half the peer's peak, empty / {peer} | {found[limit] * 1e3:.2f} ms = {ratio} | |"
 
 
 def _costs(found: dict[str, float]) -> Iterator[str]:

@@ -30,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except IrisError as error:
         print(f"iris-model: {error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        print(f"iris-model: {error}: each of the two images has only what its own commands need", file=sys.stderr)
+        return 1
     return 0
 
 
