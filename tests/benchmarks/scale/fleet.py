@@ -200,6 +200,8 @@ def _report(printed: str) -> dict[str, t.Any]:
 def _task(play: str, found: dict[str, t.Any]) -> Task:
     role, separator, name = found["task"]["name"].partition(" : ")
     ran = {host: result for host, result in found["hosts"].items() if not result.get("skipped")}
-    begin, end = (datetime.datetime.fromisoformat(found["task"]["duration"][key]) for key in ("start", "end"))
+    took = found["task"]["duration"]
+    # A handler that nothing has notified begins, and never ends.
+    begin, end = (datetime.datetime.fromisoformat(took.get(key, took["start"])) for key in ("start", "end"))
     seconds = (end - begin).total_seconds()
     return Task(play, role.rpartition(".")[2], name, seconds, ran) if separator else Task(play, "", role, seconds, ran)

@@ -14,10 +14,11 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.modelyard.mlops.plugins.module_utils.image_key import ImageError, split_reference
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_key import Image, ImageError, split_reference
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import CorruptChunk
 from ansible_collections.modelyard.mlops.plugins.plugin_utils import image_plan
 from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_cache import Cache, CachedBlob
+from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_host import Host, Step
 from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_plan import Look, Plan
 from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_put import Putter
 from ansible_collections.modelyard.mlops.plugins.plugin_utils.image_send import Sender
@@ -62,6 +63,9 @@ ARGUMENTS = {
 _ROUNDS = 5
 _PAUSE = 2.0
 
+# Name and key of images.
+Removed = list[dict[str, str]]
+
 display = Display()
 
 
@@ -72,8 +76,9 @@ class ActionModule(ActionBase):
         """Run the action."""
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         _unused, self._arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)  # type: ignore[no-untyped-call]
-        self._task_vars = task_vars or {}
-        self._host = self._task_vars.get("inventory_hostname", "the host")
+        self._name = (task_vars or {}).get("inventory_hostname", "the host")
+        place = {name: self._arguments[name] for name in ("engine_socket", "staging")}
+        self._host = Host(self, task_vars or {}, {**place, "check": bool(self._task.check_mode)})
         self._put = Putter(self._connection, self._arguments["staging"])
         self._cache = Cache(
             _cache_path(self._arguments["cache_path"]),
@@ -90,6 +95,8 @@ class ActionModule(ActionBase):
             result.update(failed=True, msg=str(error))
         if result["changed"] or result.get("failed"):
             self._cache.sweep()
+        if self._host.facts:
+            result["ansible_facts"] = self._host.facts
         return result
 
     def _bring_all(self, result: dict[str, t.Any]) -> None:
@@ -106,6 +113,7 @@ class ActionModule(ActionBase):
         for task in tasks:
             task.image = image_plan.for_platform(task.name, task.images, look)
         first, stale = look, False
+        removed: Removed | None = None
         for task in tasks:
             task.began = time.monotonic()
             if stale and task.image.key not in look["present"]:
@@ -115,12 +123,17 @@ class ActionModule(ActionBase):
             task.id = look["present"].get(task.image.key, "")
             task.changed = planned.path != image_plan.PRESENT
             if task.changed:
-                self._preview(task, look) if self._task.check_mode else self._bring(task, look)
+                if self._task.check_mode:
+                    self._preview(task, look)
+                else:
+                    # What is needed no more goes with the last question, which is one less.
+                    last = task is tasks[-1] and first["surplus"]
+                    removed = self._bring(task, look, self._prune_step([*_keys(result), _key(task)]) if last else None)
                 result["diff"]["prepared"] += image_plan.describe(planned, look, self._cached(planned))
                 stale = True
             result["images"][task.name] = task.report(look)
             result["changed"] = result["changed"] or task.changed
-        self._prune(first, result)
+        self._prune(first["surplus"], removed, result)
 
     def _tasks(self) -> list[Task]:
         tasks: dict[str, Task | None] = {}
@@ -147,7 +160,7 @@ class ActionModule(ActionBase):
         began = time.monotonic()
         name, reference = wanted["name"], wanted["reference"]
         credentials = self._arguments["credentials"].get(reference.partition("/")[0], {})
-        pulled = self._module("image_pull", {"name": name, "reference": reference, **credentials, **self._places()})
+        (pulled,) = self._host.ask(("pull", {"name": name, "reference": reference, **credentials}))
         if pulled["changed"]:
             verb = "the host pulls it" if pulled["path"] == "pull" else "is there, only its name moves"
             result["diff"]["prepared"] += f"{name} ({reference}): {verb}\n"
@@ -155,13 +168,12 @@ class ActionModule(ActionBase):
         result["images"][name] = report_pulled(pulled, began)
 
     @staticmethod
-    def _wanted(tasks: t.Sequence[Task], result: dict[str, t.Any]) -> list[dict[str, str]]:
+    def _wanted(tasks: t.Sequence[Task], result: dict[str, t.Any]) -> list[dict[str, t.Any]]:
         """Name and key of all images, with those that were pulled; one that is yet to be pulled has no key."""
-        sent = [{"name": task.name, "key": image.key} for task in tasks for image in task.images]
-        return [*_keys(result), *sent]
+        return [*_keys(result), *(_described(task.name, image) for task in tasks for image in task.images)]
 
-    def _look(self, wanted: list[dict[str, str]]) -> Look:
-        return self._module("image_look", {"images": wanted, **self._house(), **self._places()})
+    def _look(self, wanted: list[dict[str, t.Any]]) -> Look:
+        return self._host.ask(("look", self._house(wanted)))[0]
 
     def _cached(self, plan: Plan) -> list[CachedBlob]:
         return [blob for blob in map(self._cache.blob, plan.blobs) if blob]
@@ -175,21 +187,23 @@ class ActionModule(ActionBase):
         task.sent = sum(chunk.packed for chunk in image_plan.missing_chunks(look, blobs))
         task.skipped = image_plan.skipped(task.image, blobs)
 
-    def _bring(self, task: Task, look: Look) -> None:
-        """Send and load, again as long as that helps."""
+    def _bring(self, task: Task, look: Look, prune: Step | None) -> Removed | None:
+        """Send and load, again as long as that helps; returns what the step `prune` has removed after that."""
         image_plan.refuse_too_little_space(look, task.name, image_plan.need(task.plan, look, self._cache))
         reason = ""
         for attempt in range(_ROUNDS):
             try:
                 if attempt:
-                    display.warning(f"{self._host}: {task.name}: {reason}; going on with what is missing")
-                    look = self._look([{"name": task.name, "key": task.image.key}])
+                    display.warning(f"{self._name}: {task.name}: {reason}; going on with what is missing")
+                    look = self._look([_described(task.name, task.image)])
                     if not look["engine"]:
                         raise AnsibleError(look["problem"])
                     # A full disk looks like a lost connection.
                     image_plan.refuse_too_little_space(look, task.name, image_plan.need(task.plan, look, self._cache))
-                self._send(task, look)
-                answer = self._module("image_load", self._load_arguments(task))
+                name, pack = self._send(task, look)
+                load: Step = ("load", {**self._load_arguments(task, len(pack)), "pack": name})
+                answer, *more = self._host.ask(load, *([prune] if prune else []), pack=pack)
+                task.sent += len(pack)
             except AnsibleError as error:
                 reason = f"the connection was lost: {error}"
                 time.sleep(_PAUSE)
@@ -200,7 +214,7 @@ class ActionModule(ActionBase):
                 continue
             if answer["outcome"] in ("loaded", "present"):
                 task.changed, task.id = answer["changed"], answer["id"]
-                return
+                return more[0]["removed"] if more else None
             reason = answer["reason"] or f"{len(answer['chunks'])} chunks are missing"
             if answer["outcome"] == "interrupted":
                 time.sleep(_PAUSE)
@@ -209,14 +223,17 @@ class ActionModule(ActionBase):
                 task.plan = task.plan.full(reason)
         raise ImageError(f"{task.name} did not arrive in {_ROUNDS} attempts: {reason}")
 
-    def _send(self, task: Task, look: Look) -> None:
-        """Send what is not there, while it is still being exported."""
+    def _send(self, task: Task, look: Look) -> tuple[str, bytes]:
+        """Send what is not there, while it is still being exported; returns the pack that goes with the next question.
+
+        It has a name, and both are empty when nothing is left to be sent.
+        """
         plan = task.plan
         sender = Sender(
             self._cache,
             task.image.key,
             self._put,
-            lambda text: display.display(f"{self._host}: {task.name}: {text}"),
+            lambda text: display.display(f"{self._name}: {task.name}: {text}"),
             image_plan.need(plan, look, self._cache).raw,
         )
 
@@ -225,7 +242,7 @@ class ActionModule(ActionBase):
 
         with contextlib.closing(flowing(work)) as chunks:
             try:
-                sender.send(chunks, look["staged"], look["codecs"])
+                rest = sender.send(chunks, look["staged"], look["codecs"])
             finally:
                 task.sent += sender.sent
         blobs = self._cached(plan)
@@ -238,8 +255,9 @@ class ActionModule(ActionBase):
             }
             for blob in blobs
         ]
+        return rest
 
-    def _load_arguments(self, task: Task) -> dict[str, t.Any]:
+    def _load_arguments(self, task: Task, more: int) -> dict[str, t.Any]:
         return {
             "name": task.name,
             "key": task.image.key,
@@ -247,40 +265,40 @@ class ActionModule(ActionBase):
             "os": task.image.os,
             "architecture": task.image.architecture,
             "blobs": task.blobs,
-            "bytes_sent": task.sent,
+            "bytes_sent": task.sent + more,
             "bytes_skipped": task.skipped,
             "seconds": time.monotonic() - task.began,
-            **self._places(),
         }
 
-    def _prune(self, look: Look, result: dict[str, t.Any]) -> None:
-        """Remove what the look has found to be needed no more."""
-        removed = look["surplus"]
-        if removed and not self._task.check_mode:
-            arguments = {"images": _keys(result), **self._house(), **self._places()}
-            removed = self._module("image_prune", arguments)["removed"]
+    def _prune(self, surplus: Removed, removed: Removed | None, result: dict[str, t.Any]) -> None:
+        """Remove what the look has found to be needed no more, unless that was done with a load."""
+        if removed is None:
+            removed = surplus
+            if surplus and not self._task.check_mode:
+                removed = self._host.ask(self._prune_step(_keys(result)))[0]["removed"]
         for image in removed:
             result["diff"]["prepared"] += f"{image['name']} ({image['key']}): is needed no more and goes\n"
         result["removed"] = [image["name"] for image in removed]
         result["changed"] = result["changed"] or bool(removed)
 
-    def _house(self) -> dict[str, t.Any]:
-        return {name: self._arguments[name] for name in ("keep", "apps")}
+    def _prune_step(self, wanted: list[dict[str, str]]) -> Step:
+        return ("prune", self._house(wanted))
 
-    def _places(self) -> dict[str, str]:
-        return {name: self._arguments[name] for name in ("engine_socket", "staging")}
-
-    def _module(self, name: str, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
-        answer: dict[str, t.Any] = self._execute_module(
-            module_name=f"modelyard.mlops.{name}", module_args=arguments, task_vars=self._task_vars
-        )
-        if answer.get("failed"):
-            raise ImageError(answer.get("msg") or f"the module {name} failed: {answer}")
-        return answer
+    def _house(self, wanted: t.Sequence[dict[str, t.Any]]) -> dict[str, t.Any]:
+        return {"images": wanted, **{name: self._arguments[name] for name in ("keep", "apps")}}
 
 
 def _keys(result: dict[str, t.Any]) -> list[dict[str, str]]:
     return [{"name": name, "key": report["key"]} for name, report in result["images"].items() if report["key"]]
+
+
+def _key(task: Task) -> dict[str, str]:
+    return {"name": task.name, "key": task.image.key}
+
+
+def _described(name: str, image: Image) -> dict[str, t.Any]:
+    """An image as the step `look` takes it."""
+    return {"name": name, "key": image.key, "layers": image.layers}
 
 
 def _cache_path(given: str) -> Path:

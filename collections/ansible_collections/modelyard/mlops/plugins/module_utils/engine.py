@@ -37,12 +37,15 @@ class EngineUnreachable(Exception):
     """There is no engine behind the socket, or it does not answer."""
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP to the unix socket at `path`; what is written and read waits for `timeout` seconds."""
+
     def __init__(self, path: str, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = path
 
     def connect(self) -> None:
+        """Connect, without a name to look up."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
@@ -118,7 +121,7 @@ class Engine:
         headers: dict[str, str] | None,
         timeout: float | None,
     ) -> http.client.HTTPResponse:
-        connection = _UnixConnection(self.path, self.timeout if timeout is None else timeout)
+        connection = UnixConnection(self.path, self.timeout if timeout is None else timeout)
         streamed = body is not None and not isinstance(body, bytes)
         try:
             with contextlib.suppress(BrokenPipeError):  # it answered before it had read everything, and says why

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import tarfile
 import typing as t
-from dataclasses import dataclass
 
 # The end of a tar.
 END = bytes(2 * tarfile.BLOCKSIZE)
@@ -19,8 +18,7 @@ END = bytes(2 * tarfile.BLOCKSIZE)
 Read = t.Callable[[t.Sequence[str]], t.Iterable[bytes]]
 
 
-@dataclass(frozen=True)
-class Blob:
+class Blob(t.NamedTuple):
     """Content named by its digest, in the chunks that make it up."""
 
     digest: str

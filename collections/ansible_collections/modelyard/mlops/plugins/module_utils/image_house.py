@@ -14,6 +14,7 @@ import json
 import os
 import typing as t
 
+from .engine import EngineError
 from .image_key import familiar, split_reference
 from .image_records import Record
 from .image_target import Target
@@ -52,6 +53,22 @@ def surplus(target: Target, wanted: t.Sequence[tuple[str, str]], keep: int, apps
         if counts[repository] > keep and stays.isdisjoint((record.id, record.key)):
             found.append(record)
     return found[::-1]
+
+
+def prune(target: Target, wanted: t.Sequence[tuple[str, str]], keep: int, apps: str) -> tuple[list[Record], list[str]]:
+    """Remove what is needed no more; returns it, and what the engine said about what it did not remove."""
+    found = surplus(target, wanted, keep, apps)
+    refusals = {record.id: _remove(target, record) for record in found}
+    return [record for record in found if not refusals[record.id]], list(filter(None, refusals.values()))
+
+
+def _remove(target: Target, record: Record) -> str:
+    """Returns why the engine refused; it is the last to decide, since a container may have been made meanwhile."""
+    try:
+        target.remove(record)
+    except EngineError as error:
+        return error.message
+    return ""
 
 
 def _foreign_names(record: Record, image: dict[str, t.Any]) -> set[str]:

@@ -13,7 +13,6 @@ import hashlib
 import json
 import re
 import typing as t
-from dataclasses import dataclass
 
 _TAGGED = re.compile(r"(?P<repository>[a-z0-9][a-z0-9._/:-]*[a-z0-9]|[a-z0-9]):(?P<tag>\w[\w.-]{0,127})", re.ASCII)
 
@@ -22,8 +21,7 @@ class ImageError(Exception):
     """An image, or a reference to one, is not what it has to be; the message says what to do."""
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(t.NamedTuple):
     """An image as its source describes it.
 
     :ivar key: `sha256:` and the digest of the configuration.

@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import time
 import typing as t
+from urllib.parse import quote
 
 from .engine import EngineError, EngineUnreachable
 from .image_archive import Blob, archive
-from .image_key import digest, split_reference
+from .image_key import ImageError, digest, split_reference
 from .image_layout import layout, manifest
 from .image_pack import CorruptChunk, Staging
 from .image_records import Record
 from .image_target import CONTAINERD, Inspected, Target, Wanted
+from .textfile import Metric, publish, render
 
 # An interrupted transfer is worth keeping for a day; then a newer commit has taken its place.
 FORGOTTEN_AFTER = 24 * 3600.0
@@ -21,14 +23,14 @@ FORGOTTEN_AFTER = 24 * 3600.0
 _ARRIVING = "modelyard-arriving"
 
 
-class LoadFailed(Exception):
+class LoadFailed(ImageError):
     """The image is not here and sending more does not help."""
 
 
 class Loader:
     """Brings one image into the engine.
 
-    :param wanted: the options of the module image_load.
+    :param wanted: its name, key, os, architecture, all its layers, and as blobs what was sent: digest, size and chunks.
     """
 
     def __init__(self, target: Target, staging: Staging, wanted: dict[str, t.Any]) -> None:
@@ -45,7 +47,7 @@ class Loader:
         self._arriving = f"{_ARRIVING}:{self._key.split(':', 1)[1][:32]}"
 
     def run(self) -> dict[str, t.Any]:
-        """Returns the answer of the module."""
+        """Returns what it came to, as `answer` says, and when the image is here its id and whether anything changed."""
         image = self._target.find(self._key)
         outcome = "present"
         if image is None:
@@ -130,5 +132,43 @@ class Loader:
 
 
 def answer(outcome: str, chunks: t.Sequence[str] = (), reason: str = "") -> dict[str, t.Any]:
-    """What a load came to, as the module image_load documents it."""
+    """What a load came to.
+
+    :param outcome: `loaded`, or `present` when the image was here already; `missing` or `corrupt` when `chunks` have to
+        be sent again; `interrupted` when the engine went away meanwhile, or what arrived could not be kept; `refused`
+        when the engine did not take an archive without the layers that it was believed to have.
+    """
     return {"outcome": outcome, "chunks": list(chunks), "reason": reason}
+
+
+def bring(target: Target, staging: Staging, wanted: dict[str, t.Any]) -> tuple[dict[str, t.Any], str]:
+    """Load an image and show what its transfer took; returns what it came to, and a warning or nothing.
+
+    :param wanted: see Loader, and the transfer's figures: bytes_sent, bytes_skipped, and the seconds up to now.
+    """
+    began = time.monotonic()
+    warning = ""
+    # Two controllers may bring the same image; the second then finds it here.
+    with staging.locked():
+        done = Loader(target, staging, wanted).run()
+    if done["changed"]:
+        # By repository: a tag names a commit, and each would leave figures behind.
+        repository = split_reference(wanted["name"])[0]
+        text = figures(repository, wanted, wanted["seconds"] + time.monotonic() - began)
+        warning = publish(f"modelyard_image_{quote(repository, safe='')}", text)
+    return done, warning
+
+
+def figures(repository: str, wanted: dict[str, t.Any], seconds: float) -> str:
+    """What the transfer of an image took, in the text format of Prometheus."""
+    values = {
+        "bytes_sent": ("Bytes that the last transfer put on the connection.", wanted["bytes_sent"]),
+        "bytes_skipped": ("Uncompressed bytes that did not have to travel.", wanted["bytes_skipped"]),
+        "duration_seconds": ("How long the last transfer took.", round(seconds, 3)),
+        "finished_timestamp_seconds": ("When the last transfer ended.", round(time.time(), 3)),
+    }
+    labels = {"image": repository}
+    return render(
+        Metric(f"modelyard_image_transfer_{name}", "gauge", text, [(labels, value)])
+        for name, (text, value) in values.items()
+    )

@@ -11,11 +11,9 @@ from __future__ import annotations
 import json
 import os
 import typing as t
-from dataclasses import asdict, dataclass, field, replace
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(t.NamedTuple):
     """An image that was brought.
 
     :ivar id: the engine's own ID of it.
@@ -28,7 +26,7 @@ class Record:
     key: str
     loaded: float
     names: tuple[str, ...] = ()
-    layers: dict[str, int] = field(default_factory=dict)
+    layers: t.Mapping[str, int] = {}
 
 
 class Records:
@@ -58,7 +56,7 @@ class Records:
         """Remember that `image` was given a name; no work for an image that was not brought."""
         record = self.get(image)
         if record and record.names[-1:] != (name,):
-            self.put(replace(record, names=(*(known for known in record.names if known != name), name)))
+            self.put(record._replace(names=(*(known for known in record.names if known != name), name)))
 
     def forget(self, images: t.Collection[str]) -> None:
         """Drop the records of `images`."""
@@ -67,7 +65,7 @@ class Records:
     def _write(self, records: list[Record]) -> None:
         new = self._path + ".new"
         with open(new, "w", encoding="utf-8") as file:
-            json.dump([asdict(record) for record in records], file, indent=1, sort_keys=True)
+            json.dump([record._asdict() for record in records], file, indent=1, sort_keys=True)
             file.flush()
             os.fsync(file.fileno())
         os.replace(new, self._path)

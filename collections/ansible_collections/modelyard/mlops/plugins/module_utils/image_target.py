@@ -8,7 +8,6 @@ import base64
 import http.client
 import json
 import typing as t
-from dataclasses import dataclass
 
 from .engine import Engine, EngineError, EngineUnreachable
 from .image_key import chain_ids, familiar
@@ -24,8 +23,7 @@ _LOAD_TIMEOUT = 1800.0
 Inspected = dict[str, t.Any]
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(t.NamedTuple):
     """What an image has to be.
 
     :ivar id: the ID that the engine has to give it: its key, or in a containerd store the digest of its manifest.
@@ -98,13 +96,13 @@ class Target:
         """The key of an image of a classic store, which calls it by that."""
         return _with_algorithm(image["Id"])
 
-    def chains(self) -> list[str]:
-        """The chain IDs of all layers of all images, sorted."""
+    def chains(self) -> set[str]:
+        """The chain IDs of all layers of all images."""
         found: set[str] = set()
         for entry in self._engine.get("/images/json"):
             image = self.inspect(entry["Id"])
             found.update(chain_ids((image or {}).get("RootFS", {}).get("Layers") or []))
-        return sorted(found)
+        return found
 
     def blobs(self) -> dict[str, int]:
         """The layers, with their bytes, whose blobs a containerd store has; those of images that were brought here."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import http.client
 import json
 import os
 import shutil
@@ -20,11 +21,13 @@ import subprocess
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.modelyard.mlops.plugins.module_utils.engine import UnixConnection
 from ansible_collections.modelyard.mlops.plugins.module_utils.owned import (
     Change,
     ConfigError,
@@ -49,9 +52,13 @@ MANY_RESTARTS = 3
 
 @dataclass(frozen=True)
 class Verify:
-    """How the service shows that it works with its new configuration."""
+    """How the service shows that it works with its new configuration.
+
+    :ivar socket: the unix socket behind which `url` is; empty for a port.
+    """
 
     url: str
+    socket: str = ""
     status: int = 200
     contains: str = ""
     newer: str = ""
@@ -60,8 +67,8 @@ class Verify:
     def problem(self, since: float) -> str | None:
         """Ask once; return what is wrong, or None."""
         try:
-            status, body = _fetch(self.url)
-        except (OSError, ValueError) as error:
+            status, body = _fetch_from_socket(self.socket, self.url) if self.socket else _fetch(self.url)
+        except (OSError, ValueError, http.client.HTTPException) as error:
             return f"{self.url} did not answer: {error}"
         if status != self.status:
             return f"{self.url} answered {status} instead of {self.status}: {body.strip()[:200]}"
@@ -85,6 +92,13 @@ def _fetch(url: str) -> tuple[int, str]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode("utf-8", errors="replace")
+
+
+def _fetch_from_socket(path: str, url: str) -> tuple[int, str]:
+    with contextlib.closing(UnixConnection(path, timeout=5)) as connection:
+        connection.request("GET", urllib.parse.urlsplit(url).path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode("utf-8", errors="replace")
 
 
 def _gauge(body: str, name: str) -> float | None:
@@ -116,6 +130,15 @@ class Systemd:
     def active(self) -> bool:
         """Whether the unit runs now."""
         return self._property("ActiveState") in ("active", "reloading", "activating")
+
+    def at_boot(self) -> bool:
+        """Whether the unit runs after a boot, by itself or because another one wants it."""
+        return self._call("systemctl", "is-enabled", self.unit).returncode == 0
+
+    def enable(self) -> str | None:
+        """Have the unit run after a boot. Return what went wrong, or None."""
+        done = self._call("systemctl", "enable", self.unit)
+        return f"systemctl enable {self.unit} failed: {done.stderr.strip()}" if done.returncode else None
 
     def failed(self) -> bool:
         """Whether the unit has given up, or starts again and again."""
@@ -160,6 +183,7 @@ class Request:
     units: Tree | None = None
     validate: list[str] = field(default_factory=list)
     service: Systemd | None = None
+    enabled: bool = False
     action: str = "reload"
     verify: Verify | None = None
     check: bool = False
@@ -175,11 +199,18 @@ class Outcome:
     diff: list[dict[str, str]]
     applied: str = ""
     resumed: bool = False
+    started: bool = False
+    enabled: bool = False
+
+    @property
+    def configured(self) -> bool:
+        """Whether anything was or would be done about the configuration."""
+        return bool(self.changed_files or self.deleted_files or self.resumed)
 
     @property
     def changed(self) -> bool:
         """Whether anything was or would be done."""
-        return bool(self.changed_files or self.deleted_files or self.resumed)
+        return self.configured or self.started or self.enabled
 
 
 def _make_state_folder(folder: str) -> None:
@@ -421,14 +452,38 @@ def converge(request: Request) -> Outcome:
             diff=diff(changes),
             resumed=record is not None,
         )
-        if not outcome.changed:
-            return outcome
-        _validate(request, changes)
-        service = request.service
-        if request.check:
-            outcome.applied = request.action if service else ""
-            return outcome
-        if service is not None and not service.known() and not _bring_unit(changes, service.unit):
-            raise ConfigError(f"service: systemd knows no unit {service.unit}; nothing was changed")
-        outcome.applied = _commit(request, changes, journal, record)
+        if outcome.configured:
+            outcome.applied = _configure(request, changes, journal, record)
+        if request.service is not None and request.enabled:
+            _keep_running(request, request.service, outcome)
         return outcome
+
+
+def _configure(request: Request, changes: list[Change], journal: Journal, record: dict[str, Any] | None) -> str:
+    """Validate and commit, if this is no preview; return how the service was told, or would be."""
+    _validate(request, changes)
+    service = request.service
+    if request.check:
+        return request.action if service else ""
+    if service is not None and not service.known() and not _bring_unit(changes, service.unit):
+        raise ConfigError(f"service: systemd knows no unit {service.unit}; nothing was changed")
+    return _commit(request, changes, journal, record)
+
+
+def _keep_running(request: Request, service: Systemd, outcome: Outcome) -> None:
+    """Have the service run now, if nothing has started it by now, and after a boot."""
+    # A preview has not started it; what would be told would start it.
+    outcome.started = not outcome.applied and not service.active()
+    outcome.enabled = not service.at_boot()
+    if outcome.started:
+        outcome.diff.append({"header": service.unit, "before": "stopped\n", "after": "running\n"})
+    if outcome.enabled:
+        outcome.diff.append({"header": service.unit, "before": "disabled\n", "after": "enabled\n"})
+    if request.check:
+        return
+    since = time.time()
+    problem = service.enable() if outcome.enabled else None
+    if outcome.started and not problem:
+        problem = _apply_to_service(request, "restart")
+    if problem:
+        raise ConfigError(f"{problem}. The service's last words:\n{service.journal(since)}")

@@ -39,7 +39,9 @@ attributes:
     support: full
   action:
     support: full
-    details: The work is divided between the controller and modules on the host.
+    details:
+      - The work is divided between the controller and a program of some kilobytes which is sent to the host's Python
+        with each question. Credentials reach it on standard input only.
 options:
   images:
     description: The images that the host has to have.
@@ -57,7 +59,8 @@ options:
           - V(docker-daemon) is the controller's engine, found by the environment variable E(DOCKER_HOST) or at its
             usual place; V(docker-archive) a file that C(docker save) wrote; V(oci) an OCI layout, as a folder or in a
             tar, so that the controller needs no engine. Of several platforms in it, that of the host is taken.
-          - V(registry) is a registry from which the host itself pulls, as M(modelyard.mlops.image_pull) says.
+          - V(registry) is a registry from which the host's engine itself pulls, by the digest, which it proves. An
+            engine with the containerd store is refused, since it does not tell the key of what it has pulled.
         type: str
         choices: [docker-daemon, docker-archive, oci, registry]
         default: docker-daemon
@@ -97,8 +100,9 @@ options:
     default: 14.0
   keep:
     description:
-      - How many images of each repository stay on the host, at least 1. M(modelyard.mlops.image_prune) says which
-        older ones go, and which stay in any case.
+      - How many images of each repository stay on the host, at least 1. Of the older ones only those go that were
+        brought by this module and have no name which others gave them. What is wanted, what a container was made from
+        (running or not), and what belongs to a release that an app keeps, stays in any case.
     type: int
     default: 3
   apps:
@@ -107,6 +111,7 @@ options:
     default: /var/lib/modelyard/apps
 notes:
   - Needs the rights to use the host's engine, so usually C(become).
+  - The host needs Python 3.10 or newer, the one that Ansible's modules run with, and nothing but its standard library.
 """
 
 EXAMPLES = r"""

@@ -88,8 +88,14 @@ options:
     elements: str
     default: []
   service:
-    description: The systemd unit that reads this configuration. Started if it does not run.
+    description: The systemd unit that reads this configuration. Started, when that changes, if it does not run.
     type: str
+  enabled:
+    description:
+      - Whether O(service) has to run whenever this task has, changed or not, and after a boot. Without this, what
+        starts the service is somebody else's.
+    type: bool
+    default: false
   action:
     description: What makes the service read its configuration.
     type: str
@@ -103,6 +109,10 @@ options:
         description: Address asked until all is as it should be.
         type: str
         required: true
+      socket:
+        description: Unix socket behind which O(verify.url) is, instead of a port.
+        type: path
+        default: ""
       status:
         description: Expected HTTP status.
         type: int
@@ -139,6 +149,7 @@ EXAMPLES = r"""
     directory_mode: "0750"
     validate: [promtool, check, config, "{root}/prometheus.yml"]
     service: prometheus
+    enabled: true
     action: reload
     verify:
       url: http://127.0.0.1:9090/metrics
@@ -170,6 +181,16 @@ applied:
   sample: reload
 resumed:
   description: Whether an earlier run had died before it saw the service work; then the service is told in any case.
+  returned: success
+  type: bool
+  sample: false
+started:
+  description: Whether the service did not run, and was, or in check mode would be, started without another change.
+  returned: success
+  type: bool
+  sample: false
+enabled:
+  description: Whether the service was, or in check mode would be, made to run after a boot.
   returned: success
   type: bool
   sample: false
@@ -266,6 +287,7 @@ def _request(parameters: dict[str, Any], check: bool) -> Request:
         units=units,
         validate=parameters["validate"],
         service=Systemd(parameters["service"]) if parameters["service"] else None,
+        enabled=parameters["enabled"],
         action=parameters["action"],
         verify=Verify(**parameters["verify"]) if parameters["verify"] else None,
         check=check,
@@ -289,11 +311,13 @@ def main() -> None:
             "directory_mode": {"type": "raw"},
             "validate": {"type": "list", "elements": "str", "default": []},
             "service": {"type": "str"},
+            "enabled": {"type": "bool", "default": False},
             "action": {"type": "str", "choices": ["reload", "restart"], "default": "reload"},
             "verify": {
                 "type": "dict",
                 "options": {
                     "url": {"type": "str", "required": True},
+                    "socket": {"type": "path", "default": ""},
                     "status": {"type": "int", "default": 200},
                     "contains": {"type": "str", "default": ""},
                     "newer": {"type": "str", "default": ""},
@@ -302,6 +326,7 @@ def main() -> None:
             },
         },
         required_by={"verify": ["service"]},
+        required_if=[("enabled", True, ["service"])],
         supports_check_mode=True,
     )
     try:
@@ -315,6 +340,8 @@ def main() -> None:
         reloaded=bool(outcome.applied),
         applied=outcome.applied,
         resumed=outcome.resumed,
+        started=outcome.started,
+        enabled=outcome.enabled,
         diff=outcome.diff,
     )
 

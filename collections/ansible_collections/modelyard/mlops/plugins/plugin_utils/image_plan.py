@@ -12,7 +12,7 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.image_key import I
 
 from .image_cache import Cache, CachedBlob, Chunk
 
-# The answer of M(modelyard.mlops.image_look).
+# What the agent says of a host: see module_utils/image_look.py.
 Look = dict[str, t.Any]
 
 # The oldest engine that is supported is 20.10.

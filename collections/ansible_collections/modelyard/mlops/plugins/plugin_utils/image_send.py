@@ -1,6 +1,6 @@
 # Copyright: The Modelyard authors
 # SPDX-License-Identifier: Apache-2.0
-"""Puts chunks onto a host in packs, and says how far it is."""
+"""Puts chunks onto a host in packs, and says how far it is; what is small goes with the question that follows."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from .image_plan import human
 _SECONDS = 5.0
 _SMALLEST = 4 * 1024 * 1024
 _LARGEST = 32 * 1024 * 1024
+# Up to here a file transfer takes longer to start than to run.
+_ALONG = 1024 * 1024
 
 
 class Sender:
@@ -25,7 +27,7 @@ class Sender:
     :param put: brings a local file to the host, under the name given.
     :param show: tells a person how far it is.
     :param total: about how many uncompressed bytes travel.
-    :ivar sent: the bytes that were put on the connection.
+    :ivar sent: the bytes that were put on the connection, without those that are left to a question.
     :ivar names: for each chunk that was given the name which it has on the host.
     """
 
@@ -41,11 +43,12 @@ class Sender:
         self.sent = 0
         self.names: dict[str, str] = {}
 
-    def send(self, chunks: t.Iterator[Chunk], staged: t.Iterable[str], codecs: t.Sequence[str]) -> None:
+    def send(self, chunks: t.Iterator[Chunk], staged: t.Iterable[str], codecs: t.Sequence[str]) -> tuple[str, bytes]:
         """Put those of `chunks` on the host that are not there, as they come.
 
         :param staged: the chunks that are there already.
         :param codecs: what the host can unpack.
+        :returns: name and content of the last pack, when it is small enough to go with a question; else both are empty.
         :raises CorruptChunk: the cache has one that is damaged.
         """
         there = set(staged)
@@ -65,8 +68,20 @@ class Sender:
                 rate = self._put_pack(pack, began)
                 limit = int(min(max(rate * _SECONDS, _SMALLEST), _LARGEST))
                 pack, size = [], 0
-        if pack:
+        if size > _ALONG:
             self._put_pack(pack, began)
+        elif pack:
+            content = b"".join(self._frames(pack))
+            amount = human(self.sent + len(content))
+            self._show(f"{amount} of {amount}, the end of it with the load")
+            return image_pack.pack_name(self._key), content
+        return "", b""
+
+    def _frames(self, chunks: t.Iterable[Chunk]) -> t.Iterator[bytes]:
+        """The content of a pack."""
+        for chunk in chunks:
+            yield image_pack.header(chunk.id, chunk.codec, chunk.size, chunk.packed)
+            yield self._cache.read(chunk)
 
     def _put_pack(self, chunks: list[Chunk], began: float) -> float:
         """Returns the bytes per second since `began`."""
@@ -74,9 +89,7 @@ class Sender:
         local = self._cache.scratch(name)
         try:
             with open(local, "wb") as pack:
-                for chunk in chunks:
-                    pack.write(image_pack.header(chunk.id, chunk.codec, chunk.size, chunk.packed))
-                    pack.write(self._cache.read(chunk))
+                pack.writelines(self._frames(chunks))
             self._put(str(local), name)
             self.sent += local.stat().st_size
         finally:

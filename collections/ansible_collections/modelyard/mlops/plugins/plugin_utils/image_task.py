@@ -20,7 +20,7 @@ class Task:
 
     :ivar images: the image on each platform; `image` is the one for this host.
     :ivar exported: the bytes that nobody had put into the cache before.
-    :ivar blobs: what was sent, as the module image_load takes it.
+    :ivar blobs: what was sent, as the agent takes it to load it.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Task:
 
 
 def report_pulled(pulled: dict[str, t.Any], began: float) -> dict[str, t.Any]:
-    """The same of an image that the host has pulled; `pulled` is the answer of the module image_pull."""
+    """The same of an image that the host has pulled; `pulled` is what the agent said."""
     return {
         "key": pulled["key"],
         "id": pulled["key"],

@@ -174,5 +174,7 @@ class Body:
         )
 
     def settle(self) -> None:
-        """Wait until no module of ours runs there any more; Ansible gives them to Python's standard input."""
-        self.run("n=0; while pgrep -fx /usr/bin/python3 >/dev/null; do n=$((n+1)); [ $n -lt 300 ]; sleep 0.1; done")
+        """Wait until no agent runs there any more."""
+        self.run(
+            "n=0; while pgrep -f '^/usr/bin/python3 -I' >/dev/null; do n=$((n+1)); [ $n -lt 300 ]; sleep 0.1; done"
+        )

@@ -12,12 +12,12 @@ from typing import Any
 import yaml
 
 from ansible_collections.modelyard.mlops.dashboards.contract import APP_METRICS
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_loader import figures as of_image
 from ansible_collections.modelyard.mlops.plugins.module_utils.ledger import Active, Attempt, Ledger
 from ansible_collections.modelyard.mlops.plugins.module_utils.release import Release
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_figures import figures as of_app
 from ansible_collections.modelyard.mlops.plugins.module_utils.training import FINISHED, Inputs, Record
 from ansible_collections.modelyard.mlops.plugins.module_utils.training import metrics as of_training
-from ansible_collections.modelyard.mlops.plugins.modules.image_load import figures as of_image
 
 COLLECTION = Path(__file__).resolve().parents[3]
 RULES = COLLECTION / "roles/prometheus/files/rules"

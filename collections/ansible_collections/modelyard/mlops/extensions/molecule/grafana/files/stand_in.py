@@ -12,17 +12,20 @@ import configparser
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 PASSWORD = Path("/var/lib/grafana/password")
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers what the role asks."""
+    """Answers what the role asks; `root` is what the server is under."""
+
+    root = "/"
 
     def do_GET(self) -> None:
         """Say that all is well, or whether the login is right."""
         right = "Basic " + base64.b64encode(f"admin:{PASSWORD.read_text()}".encode()).decode()
-        known = self.path == "/graphs/api/health" or self.headers["Authorization"] == right
+        known = self.path == f"{self.root}api/health" or self.headers["Authorization"] == right
         self.send_response(200 if known else 401)
         self.end_headers()
 
@@ -40,6 +43,7 @@ def main(arguments: list[str]) -> None:
         PASSWORD.write_text(
             Path(settings["security"]["admin_password"].removeprefix("$__file{").rstrip("}")).read_text()
         )
+    Handler.root = urlsplit(settings["server"]["root_url"]).path
     HTTPServer(("127.0.0.1", 3000), Handler).serve_forever()
 
 

@@ -15,10 +15,9 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.modelyard.mlops.plugins.module_utils import image_agent
 from ansible_collections.modelyard.mlops.plugins.module_utils.container import ContainerError, Containers, Spec
 from ansible_collections.modelyard.mlops.plugins.module_utils.engine import Engine, EngineError, EngineUnreachable
-from ansible_collections.modelyard.mlops.plugins.modules import image_load, image_look, image_prune, image_pull
-from ansible_collections.modelyard.mlops.tests.unit.plugins.running import run_module
 
 Answer = tuple[int, str, bytes]
 
@@ -171,51 +170,14 @@ def test_a_container_runs_is_renamed_and_read(played: Played, engine: Engine) ->
     assert played.asked[-1][0].endswith("tail=5")
 
 
-def test_a_module_says_that_there_is_no_engine(tmp_path: Path) -> None:
-    arguments = {"engine_socket": str(tmp_path / "none.sock"), "staging": str(tmp_path / "staging")}
-    said = run_module(image_prune.main, arguments)
-    assert said["failed"]
-    assert "no Docker engine answers" in said["msg"]
-
-
-def test_the_newest_image_is_never_pruned(tmp_path: Path) -> None:
-    said = run_module(image_prune.main, {"keep": 0, "staging": str(tmp_path)})
-    assert "keep is 0: at least the newest image of a repository stays" in said["msg"]
-
-
-NOWHERE = {"engine_socket": "/nowhere/docker.sock"}
-KEY = "sha256:" + "1" * 64
-LOAD = {"name": "shop:1", "key": KEY, "layers": [KEY], "os": "linux", "architecture": "amd64"}
-
-
-@pytest.mark.parametrize(
-    ("module", "arguments", "words"),
-    [
-        (image_load, LOAD, "no Docker engine answers at /nowhere/docker.sock"),
-        (image_pull, {"name": "shop:1", "reference": f"registry.example.org/shop@{KEY}"}, "no Docker engine answers"),
-        (image_pull, {"name": "shop:1", "reference": "registry.example.org/shop:1"}, "a tag is another image tomorrow"),
-    ],
-)
-def test_images_do_not_come_without_an_engine_or_a_digest(
-    module: Any, arguments: dict[str, Any], words: str, tmp_path: Path
-) -> None:
-    said = run_module(module.main, {**NOWHERE, **arguments, "staging": str(tmp_path)})
-    assert said["failed"]
-    assert words in said["msg"]
-
-
-def test_a_preview_before_there_is_an_engine_says_that_the_image_would_come(tmp_path: Path) -> None:
-    arguments = {"name": "shop:1", "reference": f"registry.example.org/shop@{KEY}", "_ansible_check_mode": True}
-    assert run_module(image_pull.main, {**NOWHERE, **arguments, "staging": str(tmp_path)})["changed"] is True
-    looked = run_module(
-        image_look.main, {**NOWHERE, "images": [{"name": "shop:1", "key": KEY}], "staging": str(tmp_path)}
-    )
-    assert not looked["engine"]
-
-
 def test_what_the_engine_does_not_pull_is_said_in_its_words(played: Played, tmp_path: Path) -> None:
     played.json("GET /v1.41/info", {"OSType": "linux", "Architecture": "x86_64", "DockerRootDir": "/"})
-    reference = f"registry.example.org/shop@{KEY}"
-    arguments = {"name": "shop:1", "reference": reference, "engine_socket": str(played.server_address)}
-    said = run_module(image_pull.main, {**arguments, "staging": str(tmp_path)})
-    assert said["msg"] == f"shop:1: the engine does not pull {reference}: no such thing"
+    reference = f"registry.example.org/shop@sha256:{'1' * 64}"
+    question = {
+        "engine_socket": str(played.server_address),
+        "staging": str(tmp_path / "staging"),
+        "check": False,
+        "steps": [("pull", {"name": "shop:1", "reference": reference})],
+    }
+    said = image_agent.answer(question, io.BytesIO())
+    assert said["failed"] == f"shop:1: the engine does not pull {reference}: no such thing"

@@ -1,18 +1,20 @@
 # Copyright: The Modelyard authors
 # SPDX-License-Identifier: Apache-2.0
-"""image_look: where the engine unpacks, which only its own process may say."""
+"""image_look: only what is of interest, and where the engine unpacks, which only its own process may say."""
 
 from __future__ import annotations
 
+import typing as t
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.modelyard.mlops.plugins.module_utils import image_target
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_key import chain_ids
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_look import look, places, space, temporary
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import Staging
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_target import Target
-from ansible_collections.modelyard.mlops.plugins.modules.image_look import places, space, temporary
-from ansible_collections.modelyard.mlops.tests.unit.plugins.image_transfer.fakes import FakeEngine
+from ansible_collections.modelyard.mlops.tests.unit.plugins.image_transfer.fakes import FakeEngine, digest, tar
 
 
 @pytest.mark.parametrize(
@@ -47,3 +49,14 @@ def test_space_of_a_folder_that_will_be(tmp_path: Path) -> None:
     assert found["path"] == str(tmp_path / "a/b/c")
     assert found["device"] == tmp_path.stat().st_dev
     assert found["free"] > 0
+
+
+def test_layers_of_other_images_are_not_told(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    shared, others, wanted = (tar({name: b""}) for name in ("shared", "others", "wanted"))
+    engine.add("others:1", [shared, others])
+    layers = [digest(shared), digest(wanted)]
+    sent: dict[str, t.Any] = {"name": "app:1", "key": "sha256:b", "layers": layers}
+    pulled = {"name": "pulled:1", "key": "sha256:c"}
+    found = look(engine, [sent, pulled], Staging(str(tmp_path / "staging")), 3, str(tmp_path))
+    assert found["chains"] == chain_ids(layers)[:1]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import time
 from pathlib import Path
@@ -83,6 +84,19 @@ def test_garbage_is_no_pack(staging: Staging) -> None:
     put(staging, os.urandom(1000))
     put(staging, b"")
     assert staging.chunks() == set()
+
+
+def test_what_is_received_writes_to_nothing_that_is_there(staging: Staging, tmp_path: Path) -> None:
+    pack = image_pack.pack_name(KEY)
+    staging.receive(pack, io.BytesIO(frame(CONTENTS[0])))
+    assert staging.chunks() == {name(CONTENTS[0])}
+    (tmp_path / "victim").write_text("")
+    other = image_pack.pack_name(KEY)
+    (Path(staging.path) / other).symlink_to(tmp_path / "victim")
+    for taken in (pack, other):
+        with pytest.raises(FileExistsError):
+            staging.receive(taken, io.BytesIO(b"x"))
+    assert (tmp_path / "victim").read_text() == ""
 
 
 @pytest.mark.parametrize("codec", image_codec.available())

@@ -14,8 +14,8 @@ import pytest
 from ansible_collections.modelyard.mlops.plugins.module_utils.engine import EngineError
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_key import ImageError
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import Staging
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_pull import pull
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_target import Target
-from ansible_collections.modelyard.mlops.plugins.modules.image_pull import pull
 from ansible_collections.modelyard.mlops.tests.unit.plugins.image_transfer.fakes import (
     Answer,
     ContainerdEngine,

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -33,6 +34,11 @@ def sender(cache: Cache, staging: Staging, shown: list[str], total: int) -> Send
     return Sender(cache, KEY, put, shown.append, total)
 
 
+def keep(staging: Staging, pack: tuple[str, bytes]) -> None:
+    """Do with the last pack as the host does."""
+    staging.receive(pack[0], io.BytesIO(pack[1]))
+
+
 def test_progress_is_shown_for_each_pack(cache: Cache, staging: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_send, "_SMALLEST", 1000)
     monkeypatch.setattr(image_send, "_LARGEST", 1000)
@@ -51,15 +57,32 @@ def test_what_is_there_is_not_sent_and_the_end_is_the_end(cache: Cache, staging:
     blobs = [cache.add([os.urandom(1500)]) for _unused in range(2)]
     shown: list[str] = []
     one = sender(cache, staging, shown, 3000)
-    one.send((chunk for blob in blobs for chunk in blob.chunks), [blobs[0].chunks[0].id], ["zstd", "zlib"])
+    rest = one.send((chunk for blob in blobs for chunk in blob.chunks), [blobs[0].chunks[0].id], ["zstd", "zlib"])
+    keep(staging, rest)
     assert staging.chunks() == {blobs[1].chunks[0].id}
-    assert re.fullmatch(r"1\.6 kB of 1\.6 kB, [\d.]+ \SB/s", shown[-1])
+    assert shown == ["1.6 kB of 1.6 kB, the end of it with the load"]
 
 
 def test_host_without_zstd_gets_another_chunk_of_the_same_content(cache: Cache, staging: Staging) -> None:
     content = b"text" * 1000
     (chunk,) = cache.add([content]).chunks
     one = sender(cache, staging, [], len(content))
-    one.send(iter([chunk]), [], ["zlib"])
+    keep(staging, one.send(iter([chunk]), [], ["zlib"]))
     assert staging.chunks() == {one.names[chunk.id]}
     assert list(staging.contents([one.names[chunk.id]])) == [content]
+
+
+@pytest.mark.parametrize(("size", "along"), [(0, False), (1500, True), (2500, False)])
+def test_small_pack_goes_with_the_question(
+    cache: Cache, staging: Staging, monkeypatch: pytest.MonkeyPatch, size: int, along: bool
+) -> None:
+    monkeypatch.setattr(image_send, "_ALONG", 2000)
+    shown: list[str] = []
+    chunks = cache.add([os.urandom(size)]).chunks
+    one = sender(cache, staging, shown, size)
+    name, pack = one.send(iter(chunks), [], ["zstd", "zlib"])
+    assert bool(name) == bool(pack) == along
+    assert len(os.listdir(staging.path)) == (size > 0 and not along)
+    assert one.sent == sum(path.stat().st_size for path in Path(staging.path).iterdir())
+    if size > 2000:
+        assert re.fullmatch(r"2\.6 kB of 2\.6 kB, [\d.]+ \SB/s", shown[-1])

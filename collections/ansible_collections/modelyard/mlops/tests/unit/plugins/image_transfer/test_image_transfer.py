@@ -1,13 +1,12 @@
 # Copyright: The Modelyard authors
 # SPDX-License-Identifier: Apache-2.0
-"""The action with both modules, from one engine to another: the connection copies into a folder."""
+"""The action with its agent, from one engine to another: the connection copies into a folder."""
 
 from __future__ import annotations
 
-import functools
+import io
 import json
 import os
-import shutil
 import typing as t
 from pathlib import Path
 from unittest import mock
@@ -16,13 +15,9 @@ import pytest
 from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.modelyard.mlops.plugins.action import image_transfer
-from ansible_collections.modelyard.mlops.plugins.module_utils import image_pack, textfile
+from ansible_collections.modelyard.mlops.plugins.module_utils import image_agent, image_look, image_pack, textfile
 from ansible_collections.modelyard.mlops.plugins.module_utils.engine import EngineUnreachable
-from ansible_collections.modelyard.mlops.plugins.module_utils.image_loader import LoadFailed
-from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import Staging
-from ansible_collections.modelyard.mlops.plugins.module_utils.image_target import Target
-from ansible_collections.modelyard.mlops.plugins.modules import image_load, image_look, image_prune, image_pull
-from ansible_collections.modelyard.mlops.plugins.plugin_utils import image_source_engine
+from ansible_collections.modelyard.mlops.plugins.plugin_utils import image_send, image_source_engine
 from ansible_collections.modelyard.mlops.tests.unit.plugins.image_transfer.fakes import (
     ContainerdEngine,
     FakeEngine,
@@ -53,38 +48,38 @@ class Host:
         self.before_load: t.Callable[[], None] = lambda: None
 
     def put_file(self, local: str, remote: str) -> None:
-        self.puts += 1
-        shutil.copyfile(local, remote)
-        with open(remote, "r+b") as pack:
-            if self.cuts:
-                pack.truncate(self.cuts.pop(0))
-                raise AnsibleConnectionFailure("cut")
-            if self.damages:
-                pack.seek(self.damages.pop(0))
-                byte = pack.read(1)
-                pack.seek(-1, 1)
-                pack.write(bytes([byte[0] ^ 1]))
+        content, cut = self.carry(Path(local).read_bytes())
+        Path(remote).write_bytes(content)
+        if cut:
+            raise AnsibleConnectionFailure("cut")
 
-    def module(self, module_name: str, module_args: dict[str, t.Any], task_vars: t.Any, check: bool) -> Result:
-        name = module_name.rsplit(".", 1)[1]
-        self.calls.append(name)
-        staging = Staging(str(self.staging))
-        if name == "image_look":
-            found = image_look.look(self.engine, module_args["images"], staging, module_args["keep"], str(self.apps))
-            if found["engine"] and not check:
-                staging.prepare(None)
-            return found
-        target = Target(self.engine, staging.records)
-        if name == "image_pull":
-            return image_pull.pull(target, module_args["name"], module_args["reference"], None, check)
-        if name == "image_prune":
-            gone, _unused = image_prune.prune(target, module_args["images"], module_args["keep"], str(self.apps), check)
-            return {"removed": [{"name": record.names[-1], "key": record.key} for record in gone]}
-        self.before_load()
-        try:
-            return image_load.bring(target, staging, module_args)
-        except LoadFailed as error:
-            return {"failed": True, "msg": str(error)}
+    def execute(self, _command: str, in_data: bytes) -> Result:
+        """The agent in this process: past its program, which comes first."""
+        stream = io.BytesIO(in_data)
+        stream.seek(int(stream.readline()), os.SEEK_CUR)
+        text = stream.read(int(stream.readline()))
+        steps = [name for name, _unused in json.loads(text)["steps"]]
+        self.calls += steps
+        if "load" in steps:
+            self.before_load()
+        pack, cut = stream.read(), False
+        if pack:
+            pack, cut = self.carry(pack)
+        output = io.StringIO("Welcome")
+        image_agent.main(io.BytesIO(b"%d\n" % len(text) + text + pack), output)
+        if cut:
+            raise AnsibleConnectionFailure("cut")
+        return {"rc": 0, "stdout": output.getvalue(), "stderr": ""}
+
+    def carry(self, content: bytes) -> tuple[bytes, bool]:
+        """What arrives of a pack, and whether the connection is cut."""
+        self.puts += 1
+        if self.cuts:
+            return content[: self.cuts.pop(0)], True
+        if self.damages:
+            place = self.damages.pop(0)
+            content = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+        return content, False
 
 
 @pytest.fixture
@@ -100,6 +95,7 @@ def controller(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     host = Host(tmp_path)
     monkeypatch.setattr(textfile, "FOLDER", str(host.textfiles))
+    monkeypatch.setattr(image_agent, "Engine", lambda _: host.engine)
     return host
 
 
@@ -109,13 +105,14 @@ def transfer(
 ) -> t.Callable[..., Result]:
     def run(*images: str | dict[str, str], check: bool = False, **more: t.Any) -> Result:
         wanted = [{"name": image} if isinstance(image, str) else image for image in images]
-        task = mock.Mock(async_val=0, check_mode=check, diff=False)
-        task.args = {"images": wanted, "staging": str(host.staging), "cache_path": str(tmp_path / "cache"), **more}
+        task = mock.Mock(async_val=0, check_mode=check, diff=False, delegate_to=None, environment=None)
+        places = {"staging": str(host.staging), "cache_path": str(tmp_path / "cache"), "apps": str(host.apps)}
+        task.args = {"images": wanted, **places, **more}
         connection = mock.Mock()
         connection.put_file = host.put_file
-        loader = mock.Mock(path_dwim=str)
-        action = image_transfer.ActionModule(task, connection, mock.Mock(), loader, mock.Mock(), mock.Mock())
-        monkeypatch.setattr(action, "_execute_module", functools.partial(host.module, check=check))
+        loader, templar = mock.Mock(path_dwim=str), mock.Mock(template=str)
+        action = image_transfer.ActionModule(task, connection, mock.Mock(), loader, templar, mock.Mock())
+        monkeypatch.setattr(action, "_low_level_execute_command", host.execute)
         return action.run(task_vars={"inventory_hostname": "host"})
 
     return run
@@ -186,7 +183,7 @@ def test_second_run_is_one_look(controller: FakeEngine, host: Host, transfer: t.
     assert not result["diff"]["prepared"]
     assert result["images"]["app:1"]["path"] == "present"
     assert result["images"]["app:1"]["id"] == key
-    assert (host.calls, host.puts, controller.exports) == (["image_look"], 0, 0)
+    assert (host.calls, host.puts, controller.exports) == (["look"], 0, 0)
 
 
 def test_only_the_changed_layer_travels(controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]) -> None:
@@ -197,6 +194,31 @@ def test_only_the_changed_layer_travels(controller: FakeEngine, host: Host, tran
     assert (report["path"], report["layers_sent"], report["layers_skipped"]) == ("thin", 1, 1)
     assert report["bytes_sent"] < 1000
     assert host.engine.tags["app:2"] == key
+
+
+def test_a_small_change_is_two_questions(controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]) -> None:
+    """Its chunks go with the second, and so does what is needed no more."""
+    versions(controller, transfer, 2, keep=2)
+    controller.add("app:3", [BASE, tar({"code": b"three"})])
+    host.calls = []
+    assert transfer("app:3", keep=2)["removed"] == ["app:1"]
+    assert host.calls == ["look", "load", "prune"]
+    assert packs(host) == []
+
+
+def test_what_arrives_and_cannot_be_kept_is_sent_again(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
+) -> None:
+    key = controller.add("app:1", [BASE, CODE])
+
+    def lose() -> None:
+        host.staging.rmdir()
+        host.before_load = lambda: None
+
+    host.before_load = lose
+    assert transfer("app:1")["images"]["app:1"]["changed"]
+    assert host.calls == ["look", "load", "look", "load"]
+    assert host.engine.tags == {"app:1": key}
 
 
 def test_second_image_of_a_run_stands_on_the_first(controller: FakeEngine, transfer: t.Callable[..., Result]) -> None:
@@ -254,6 +276,13 @@ def test_host_without_an_engine(controller: FakeEngine, host: Host, transfer: t.
     assert host.puts == 0
 
 
+@pytest.fixture(params=["a file", "the question"])
+def _carrier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What chunks travel with."""
+    monkeypatch.setattr(image_send, "_ALONG", 0 if request.param == "a file" else 10**6)
+
+
+@pytest.mark.usefixtures("_carrier")
 @pytest.mark.parametrize("cut", [0, 10, image_pack.HEADER_SIZE + 5, 2000, 3000])
 def test_cut_transfer_goes_on_where_it_stopped(
     controller: FakeEngine, host: Host, transfer: t.Callable[..., Result], cut: int
@@ -269,6 +298,7 @@ def test_cut_transfer_goes_on_where_it_stopped(
     assert 0 < report["bytes_sent"] <= whole + 10 * image_pack.HEADER_SIZE
 
 
+@pytest.mark.usefixtures("_carrier")
 def test_later_run_sends_only_the_rest(
     controller: FakeEngine, host: Host, transfer: t.Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,6 +315,7 @@ def test_later_run_sends_only_the_rest(
     assert packs(host) == []
 
 
+@pytest.mark.usefixtures("_carrier")
 def test_chunk_damaged_on_the_way_is_sent_again(
     controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
 ) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import http.server
 import os
 import signal
+import socketserver
 import sys
 import threading
 import time
@@ -48,12 +49,20 @@ class FakeService(Systemd):
         self.watched, self.running, self.exists = watched, running, exists
         self.told: list[str] = []
         self.stopped = False
+        self.wanted = True
 
     def known(self) -> bool:
         return self.exists
 
     def active(self) -> bool:
         return self.running
+
+    def at_boot(self) -> bool:
+        return self.wanted
+
+    def enable(self) -> str | None:
+        self.wanted = True
+        return None
 
     def failed(self) -> bool:
         return False
@@ -105,6 +114,52 @@ def test_a_change_is_made_and_the_service_told_once(request_: Request, root: Pat
     assert not converge(request_).changed
     assert told(request_) == ["reload"]
     assert sorted(path.name for path in root.iterdir()) == ["main.yml", "theirs.yml"]
+
+
+@pytest.fixture
+def settled(request_: Request, root: Path) -> FakeService:
+    """A service whose configuration is as it should be, and that has to run."""
+    (root / "main.yml").write_text("new\n")
+    request_.enabled = True
+    assert isinstance(request_.service, FakeService)
+    return request_.service
+
+
+def test_a_service_that_runs_now_and_at_boot_is_left_alone(request_: Request, settled: FakeService) -> None:
+    outcome = converge(request_)
+    assert (outcome.changed, settled.told) == (False, [])
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_service_that_was_stopped_or_disabled_runs_again(
+    request_: Request, settled: FakeService, check: bool
+) -> None:
+    settled.running = settled.wanted = False
+    request_.check = check
+    outcome = converge(request_)
+    assert (outcome.started, outcome.enabled, outcome.changed) == (True, True, True)
+    assert [entry["after"] for entry in outcome.diff] == ["running\n", "enabled\n"]
+    assert (settled.told, settled.wanted) == (([], False) if check else (["restart"], True))
+
+
+def test_a_service_that_nobody_asked_to_run_may_be_stopped(request_: Request, settled: FakeService) -> None:
+    settled.running = request_.enabled = False
+    assert not converge(request_).changed
+
+
+def test_a_stopped_service_that_does_not_start_says_why(request_: Request, settled: FakeService, root: Path) -> None:
+    settled.running = False
+    (root / "main.yml").write_text("refused\n")
+    request_.tree = tree(root, "refused\n")
+    with pytest.raises(ConfigError, match=r"(?s)fake refuses.*the last words"):
+        converge(request_)
+
+
+def test_a_change_starts_a_stopped_service_once(request_: Request) -> None:
+    assert isinstance(request_.service, FakeService)
+    request_.enabled, request_.service.running = True, False
+    outcome = converge(request_)
+    assert (outcome.started, told(request_)) == (False, ["reload"])
 
 
 def test_check_mode_reports_and_changes_nothing(request_: Request, root: Path, tmp_path: Path) -> None:
@@ -255,6 +310,28 @@ def test_verify_by_status_and_text(page: tuple[str, dict[str, str]]) -> None:
     assert "does not contain" in str(Verify(url + "/ready", contains="other").problem(0))
     assert "answered 503 instead of 200: ready" in str(Verify(url + "/").problem(0))
     assert "did not answer" in str(Verify("http://127.0.0.1:1/").problem(0))
+
+
+def test_verify_behind_a_unix_socket(tmp_path: Path) -> None:
+    path = str(tmp_path / "engine.sock")
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def address_string(self) -> str:
+            return "somebody"
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(self.path.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with socketserver.UnixStreamServer(path, Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert Verify("http://localhost/_ping", socket=path, contains="/_ping").problem(0) is None
+        server.shutdown()
+    assert "did not answer" in str(Verify("http://localhost/_ping", socket=path).problem(0))
 
 
 def test_verify_by_the_time_of_the_last_load(page: tuple[str, dict[str, str]]) -> None:

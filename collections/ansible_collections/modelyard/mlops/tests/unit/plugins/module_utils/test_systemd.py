@@ -16,7 +16,8 @@ case "$*" in
   *LoadState*) cat "{folder}/load" ;;
   *ActiveState*) cat "{folder}/active" ;;
   *NRestarts*) cat "{folder}/restarts" ;;
-  "restart x.service") cat "{folder}/refusal" >&2; test ! -s "{folder}/refusal" ;;
+  "is-enabled x.service") test -s "{folder}/boots" ;;
+  "restart x.service" | "enable x.service") cat "{folder}/refusal" >&2; test ! -s "{folder}/refusal" ;;
   *--since*) cat "{folder}/journal" ;;
 esac
 """
@@ -30,7 +31,7 @@ class World:
         for name in ("systemctl", "journalctl"):
             (folder / name).write_text(PROGRAM.format(folder=folder))
             (folder / name).chmod(0o755)
-        self.have(load="loaded", active="active", restarts="0", refusal="", journal="")
+        self.have(load="loaded", active="active", restarts="0", refusal="", journal="", boots="")
 
     def have(self, **state: str) -> None:
         for name, text in state.items():
@@ -59,6 +60,14 @@ def test_a_unit_is_known_by_what_systemd_loaded(load: str, known: bool, world: W
 def test_a_unit_that_gave_up_has_failed(active: str, restarts: str, runs: bool, failed: bool, world: World) -> None:
     world.have(active=active, restarts=restarts)
     assert (Systemd("x").active(), Systemd("x").failed()) == (runs, failed)
+
+
+def test_a_unit_is_made_to_run_after_a_boot(world: World) -> None:
+    assert not Systemd("x").at_boot()
+    assert Systemd("x").enable() is None
+    world.have(boots="yes", refusal="Unit x.service is masked.")
+    assert Systemd("x").at_boot()
+    assert Systemd("x").enable() == "systemctl enable x.service failed: Unit x.service is masked."
 
 
 def test_a_unit_that_starts_again_and_again_has_failed(world: World) -> None:
