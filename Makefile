@@ -120,9 +120,11 @@ unit: setup-dev ## Unit tests, seconds
 on-core: setup-dev ## The collection's unit tests on another ansible-core: CORE=2.17
 	@tests/on_core $(CORE)
 
-molecule: setup-dev ## Test roles on systemd hosts: all, or ROLE=docker; HOST_BASE=debian:trixie-slim for another system
+# HOST_BASE=debian:trixie-slim for another system on the hosts, CORE=2.17 for another ansible-core on the controller.
+molecule: setup-dev ## Test roles on systemd hosts: all, or ROLE=docker
 	@$(if $(HOST_BASE),docker build --quiet --build-arg BASE="$(HOST_BASE)" --tag modelyard/host:molecule images/host)
-	@$(if $(HOST_BASE),MODELYARD_HOST_IMAGE=modelyard/host:molecule) $(BIN)/python tests/run.py molecule $(ROLE)
+	@$(if $(CORE),PATH="$$(tests/core_env $(CORE)):$$PATH") \
+	  $(if $(HOST_BASE),MODELYARD_HOST_IMAGE=modelyard/host:molecule) $(BIN)/python tests/run.py molecule $(ROLE)
 
 e2e: setup-dev ## The whole delivery in an environment of its own
 	@$(BIN)/python tests/run.py e2e
