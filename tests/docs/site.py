@@ -30,6 +30,7 @@ CONTENTS = """
 :caption: Learn
 docs/tutorial
 docs/architecture
+docs/scale
 ```
 
 ```{toctree}

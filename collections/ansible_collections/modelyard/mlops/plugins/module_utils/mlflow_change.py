@@ -40,7 +40,7 @@ class Pending:
 
     @property
     def kind(self) -> str:
-        """`upgrade` or `restore`, empty when all is settled."""
+        """`first start`, `upgrade` or `restore`, empty when all is settled."""
         with contextlib.suppress(FileNotFoundError), open(os.path.join(self._folder, _KIND), encoding="utf-8") as file:
             return file.read()
         return ""
@@ -93,6 +93,25 @@ class Pending:
         os.makedirs(artifacts, mode=0o750, exist_ok=True)
         os.rename(artifacts, os.path.join(self._data, _ASIDE))
         os.rename(arriving, artifacts)
+
+
+class FirstStart:
+    """The start on an empty database, which the server fills; what a failed one leaves goes again. A service.Change."""
+
+    def __init__(self, pending: Pending) -> None:
+        self._pending = pending
+
+    def apply(self) -> None:
+        """See Change."""
+        self._pending.begin("first start")
+
+    def take_back(self) -> None:
+        """See Change."""
+        self._pending.take_back()
+
+    def prove(self) -> None:
+        """See Change."""
+        self._pending.prove()
 
 
 class Upgrade:

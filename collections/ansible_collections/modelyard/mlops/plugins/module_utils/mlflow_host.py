@@ -10,7 +10,7 @@ import typing as t
 from .container import ContainerError, Containers
 from .engine import Engine
 from .mlflow_archive import Archives, Manifest
-from .mlflow_change import Pending, Restore, Upgrade
+from .mlflow_change import FirstStart, Pending, Restore, Upgrade
 from .mlflow_server import CONTAINER, REVISIONS, Server, upgrade_needed
 from .service import Service, run_once
 
@@ -56,16 +56,16 @@ class Host:
             self.service.go_back(self._upgrade())
         return kind
 
-    def upgrade(self) -> Upgrade | None:
-        """What the server's image must do to the schema before it can start; None when nothing.
+    def change(self) -> FirstStart | Upgrade | None:
+        """What happens to the schema when the server's image starts; None when nothing.
 
         :raises ServerError: the image is older than the schema.
         :raises DatabaseError: the database cannot be read.
         """
         schema = self.database.schema()
-        if schema.empty or not upgrade_needed(schema.empty, schema.revision, self.revisions()):
-            return None
-        return self._upgrade()
+        if schema.empty:
+            return FirstStart(self.pending)
+        return self._upgrade() if upgrade_needed(schema.revision, self.revisions()) else None
 
     def revisions(self) -> dict[str, t.Any]:
         """What the server's image says of schemas: `head` and all that are `known`."""
@@ -90,7 +90,7 @@ class Host:
         restore = Restore(self.pending, self._archives, self.database, self._server.data, self._server.owner)
         manifest = restore.unpack(path)
         try:
-            if upgrade_needed(False, manifest.revision, self.revisions()):
+            if upgrade_needed(manifest.revision, self.revisions()):
                 restore.upgrade = self.run_upgrade
         except Exception:
             restore.discard()

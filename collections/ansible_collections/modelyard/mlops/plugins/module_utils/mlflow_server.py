@@ -284,13 +284,13 @@ class Server:
         return Verify(f"{self.url}/api/2.0/mlflow/experiments/search?max_results=1", "experiments", timeout)
 
 
-def upgrade_needed(schema_empty: bool, revision: str, image: t.Mapping[str, t.Any]) -> bool:
+def upgrade_needed(revision: str, image: t.Mapping[str, t.Any]) -> bool:
     """Whether an image has to upgrade the schema that a database is at.
 
     :param image: what REVISIONS says of it.
     :raises ServerError: the image is older than the database.
     """
-    if schema_empty or revision == image["head"]:
+    if revision == image["head"]:
         return False
     if revision and revision not in image["known"]:
         raise ServerError(

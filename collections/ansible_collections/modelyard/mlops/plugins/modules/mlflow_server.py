@@ -256,16 +256,16 @@ class Task:
         host = self._host(Server(spec.body()))
         before, proven = host.service.running()
         changed = before != spec.text() or not proven
-        upgrade = None
+        change = None
         if image and changed:
             try:
-                upgrade = host.upgrade()
+                change = host.change()
             except DatabaseError as error:
                 self._module.warn(f"whether the database needs an upgrade is not known yet: {error}")
         return {
             "changed": changed,
             "image": image.id if image else "",
-            "upgrade": upgrade is not None,
+            "upgrade": isinstance(change, Upgrade),
             "diff": diff(before, spec.text()),
         }
 
@@ -283,18 +283,17 @@ class Task:
             self._folders.prune(folder)
             return {**result, "changed": bool(recovered)}
         started = time.monotonic()
-        upgrade: Upgrade | None = None
         try:
-            upgrade = host.upgrade()
-            result["id"] = host.service.replace(spec, upgrade)
+            change = host.change()
+            result["id"] = host.service.replace(spec, change)
         except Exception:
             # The former server's secrets are all that is of use.
             self._folders.prune(Server(json.loads(before)).secrets_folder if before not in ("", "{}") else "")
             raise
         host.pending.settle()
         self._folders.prune(folder)
-        if upgrade:
-            result.update(upgrade=True, backup=upgrade.backup)
+        if isinstance(change, Upgrade):
+            result.update(upgrade=True, backup=change.backup)
         return {**result, "seconds": round(time.monotonic() - started, 1)}
 
     def _host(self, server: Server) -> Host:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import replace
@@ -15,6 +16,7 @@ import pytest
 from ansible_collections.modelyard.mlops.plugins.module_utils import mlflow_host, service
 from ansible_collections.modelyard.mlops.plugins.module_utils.container import ContainerError, Spec
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_archive import Archives
+from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_change import FirstStart, Upgrade
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_host import Host, Timeouts
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_server import (
     CONTAINER,
@@ -34,12 +36,14 @@ class Life:
     """What containers do: the upgrade changes the database, and images may be broken.
 
     :ivar broken: the images whose server ends.
+    :ivar fills: the database in which a server makes tables before anything else.
     """
 
     def __init__(self, data: Path, containers: FakeContainers) -> None:
         self._data, self._containers = data, containers
         self.upgrade_fails = False
         self.broken: set[str] = set()
+        self.fills: Path | None = None
 
     def __call__(self, spec: Spec) -> dict[str, Any]:
         if spec.entrypoint == ("mlflow",):
@@ -47,6 +51,8 @@ class Life:
             if self.upgrade_fails:
                 return {"Running": False, "ExitCode": 1}
             execute(self._data / "mlflow.db", "UPDATE alembic_version SET version_num = 'new'")
+        if self.fills and not spec.entrypoint:
+            execute(self.fills, "CREATE TABLE half (done TEXT)")
         return {"Running": not spec.entrypoint and spec.image not in self.broken, "ExitCode": 0}
 
 
@@ -91,19 +97,30 @@ def running(containers: FakeContainers) -> dict[str, str]:
 
 
 def test_an_older_schema_is_upgraded(host: Host, server: Spec, containers: FakeContainers, archives: Archives) -> None:
-    upgrade = host.upgrade()
-    assert upgrade is not None
+    upgrade = host.change()
+    assert isinstance(upgrade, Upgrade)
     host.service.replace(server, upgrade)
     host.pending.settle()
     assert running(containers) == {CONTAINER: "tomorrow"}
     assert host.database.schema().revision == "new"
     assert len(archives.names()) == 1
-    assert host.upgrade() is None
+    assert host.change() is None
 
 
-def test_an_empty_store_needs_no_upgrade(host: Host, server: Spec, data: Path) -> None:
-    (data / "mlflow.db").unlink()
-    assert host.upgrade() is None
+@pytest.mark.parametrize("works", [True, False])
+def test_an_empty_store_is_filled_by_the_server_or_stays_empty(
+    host: Host, server: Spec, life: Life, data: Path, works: bool
+) -> None:
+    database = data / "mlflow.db"
+    database.unlink()
+    change = host.change()
+    assert isinstance(change, FirstStart)
+    life.fills, life.broken = database, set() if works else {"tomorrow"}
+    with contextlib.nullcontext() if works else pytest.raises(ContainerError, match="ended with exit code"):
+        host.service.replace(server, change)
+    host.pending.settle()
+    assert database.exists() is works
+    assert host.pending.kind == ""
 
 
 @pytest.mark.parametrize("what", ["the upgrade", "the server"])
@@ -113,7 +130,7 @@ def test_what_fails_leaves_the_former_server_on_the_former_data(
     life.upgrade_fails = what == "the upgrade"
     life.broken = {"tomorrow"}
     with pytest.raises(ContainerError, match="could not be upgraded" if life.upgrade_fails else "ended with exit code"):
-        host.service.replace(server, host.upgrade())
+        host.service.replace(server, host.change())
     assert running(containers) == {CONTAINER: "today"}
     assert host.database.schema().revision == "old"
     assert runs(data / "mlflow.db") == ["first"]
@@ -123,8 +140,8 @@ def test_what_fails_leaves_the_former_server_on_the_former_data(
 def test_a_run_that_died_during_the_upgrade_is_taken_back(
     host: Host, server: Spec, containers: FakeContainers, archives: Archives
 ) -> None:
-    upgrade = host.upgrade()
-    assert upgrade is not None
+    upgrade = host.change()
+    assert isinstance(upgrade, Upgrade)
     containers.stop(CONTAINER)
     containers.rename(CONTAINER, host.service.former)
     upgrade.apply()
@@ -135,8 +152,8 @@ def test_a_run_that_died_during_the_upgrade_is_taken_back(
 
 
 def test_a_run_that_died_after_the_proof_is_finished(host: Host, server: Spec, containers: FakeContainers) -> None:
-    upgrade = host.upgrade()
-    assert upgrade is not None
+    upgrade = host.change()
+    assert isinstance(upgrade, Upgrade)
     host.service.replace(server, upgrade)
     containers.run(host.service.former, replace(server, image="today"))
     assert host.recover() == "upgrade"

@@ -186,16 +186,16 @@ def test_a_command_runs_as_the_server_does() -> None:
 
 
 @pytest.mark.parametrize(
-    ("empty", "revision", "needed"),
-    [(True, "", False), (False, "new", False), (False, "old", True), (False, "", True)],
+    ("revision", "needed"),
+    [("new", False), ("old", True), ("", True)],
 )
-def test_only_an_older_schema_is_upgraded(empty: bool, revision: str, needed: bool) -> None:
-    assert upgrade_needed(empty, revision, {"head": "new", "known": ["old", "new"]}) is needed
+def test_only_an_older_schema_is_upgraded(revision: str, needed: bool) -> None:
+    assert upgrade_needed(revision, {"head": "new", "known": ["old", "new"]}) is needed
 
 
 def test_an_image_older_than_the_schema_is_refused() -> None:
     with pytest.raises(ServerError, match=r"mlflow_image: .* revision newer, which this image's MLflow does not know"):
-        upgrade_needed(False, "newer", {"head": "new", "known": ["old", "new"]})
+        upgrade_needed("newer", {"head": "new", "known": ["old", "new"]})
 
 
 def test_each_version_of_secrets_has_a_folder(tmp_path: Path) -> None:
