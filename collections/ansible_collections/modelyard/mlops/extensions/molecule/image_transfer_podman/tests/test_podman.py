@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import docker
 from testinfra.host import Host
@@ -15,7 +16,7 @@ from ansible_collections.modelyard.mlops.extensions.molecule.image_transfer.buil
 from ansible_collections.modelyard.mlops.extensions.molecule.image_transfer.harness import FIRST, IMAGES, STAGING, run
 
 # As converge.yml has them. Beside the staging folder is what is known of the images that were brought.
-OPTIONS = {"engine_socket": "/run/podman/podman.sock", "staging": "/var/tmp/staging"}
+OPTIONS: dict[str, Any] = {"engine_socket": "/run/podman/podman.sock", "staging": "/var/tmp/staging"}
 
 
 def names(host: Host) -> list[str]:
