@@ -78,6 +78,12 @@ certificates:
   type: list
   elements: str
   sample: [iris.example.org]
+delivered:
+  description: The files of the certificates that came with the role's variables.
+  returned: success
+  type: list
+  elements: str
+  sample: [iris.example.org.pem]
 """
 
 import glob
@@ -94,6 +100,8 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.listening import i
 
 # How the role's own configuration begins.
 MARK = "# Made by the role modelyard.mlops.ingress"
+# The role's own folder for certificates, in HAProxy's.
+DELIVERED = "certificates/modelyard"
 
 _SERVER = re.compile(
     r"^backend app_([a-z0-9-]+)_(blue|green)\n(?:[ \t].*\n)*?[ \t]+server slot 127\.0\.0\.1:(\d+)", re.MULTILINE
@@ -158,6 +166,7 @@ def main() -> None:
         occupied=list(occupied(module.params["binds"])),
         complete=all(map(os.path.exists, module.params["requires"])),
         serving=serving((configuration or b"").decode(errors="replace"), SlotMap().read()),
+        delivered=sorted(map(os.path.basename, glob.glob(os.path.join(module.params["folder"], DELIVERED, "*")))),
         certificates=kept(glob.glob(os.path.join(RENEWALS, "*.conf"))),
     )
 

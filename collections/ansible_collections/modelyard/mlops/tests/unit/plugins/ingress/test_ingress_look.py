@@ -82,6 +82,8 @@ def test_host_is_looked_at_before_and_after_the_role(
 
     if there:
         (tmp_path / "haproxy.cfg").write_text(f"{MARK}\n{CONFIGURATION}")
+        (tmp_path / "certificates/modelyard").mkdir(parents=True)
+        (tmp_path / "certificates/modelyard/a.example.org.pem").touch()
     monkeypatch.setattr(SlotMap, "read", lambda _self: {"iris": "blue"})
     said = run_module(
         ingress_look.main, {"folder": str(tmp_path), "requires": [str(tmp_path), str(tmp_path / "haproxy.cfg")]}, dpkg
@@ -89,3 +91,4 @@ def test_host_is_looked_at_before_and_after_the_role(
     assert asked[0][0] == "dpkg-query"
     assert (said["changed"], said["foreign"], said["complete"]) == (False, False, there)
     assert said["serving"] == ({"iris": {"slot": "blue", "port": 18081}} if there else {})
+    assert said["delivered"] == (["a.example.org.pem"] if there else [])
