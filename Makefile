@@ -93,7 +93,7 @@ down: setup ## Remove everything that `make up` made, and nothing else
 	@$(DELIVERY) down $${ARGS:+"$$ARGS"}
 
 ##@ The collection
-.PHONY: changelog collection publish
+.PHONY: changelog collection publish announce
 changelog: setup-dev ## Release galaxy.yml's version: make its changelog of the fragments, for a commit
 	@cd $(COLLECTION) && $(BIN)/antsibull-changelog release
 
@@ -102,6 +102,9 @@ collection: setup ## Build it into dist/; for a release, with its TAG=v1.2.3
 
 publish: setup ## Publish on Galaxy what `make collection` built
 	@$(DELIVERY) publish
+
+announce: ## Make a release on GitHub of what `make collection` built, with its TAG=v1.2.3
+	@gh release create "$${TAG:?is the release's, such as v1.2.3}" dist/* --verify-tag --notes-file dist/NOTES.md
 
 ##@ Development
 .PHONY: lint sanity importer unit on-core molecule e2e benchmark dashboards pictures docs lock scenarios
