@@ -3,8 +3,8 @@
 
 Usage: previous.py FOLDER
 
-The previous release is the newest tag vX.Y.Z before this commit. As long as there is none, it is BEFORE_ALL_RELEASES.
-Either is in the history of the repository; it is built from there, and installed into FOLDER.
+The previous release is the newest tag vX.Y.Z before this commit. As long as there is none, it is BEFORE_ALL_RELEASES,
+or the oldest commit of a clone that does not go back so far. It is built from the history, and installed into FOLDER.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ COLLECTION = Path(__file__).resolve().parents[3]
 
 def main(folder: Path) -> None:
     """Build it, install it and print its name."""
-    name = git("tag", "--merged", "HEAD^", "--list", "v[0-9]*", "--sort=-version:refname").decode().partition("\n")[0]
-    name = name or BEFORE_ALL_RELEASES
+    name = previous()
     tree = git("archive", "--format=tar", name)
     with tempfile.TemporaryDirectory() as temporary:
         subprocess.run(["tar", "--extract", "--directory", temporary], input=tree, check=True)
@@ -32,6 +31,16 @@ def main(folder: Path) -> None:
         # What it needs of other collections is there; Galaxy is not asked.
         galaxy("install", str(built), "--collections-path", str(folder), "--no-deps", "--force", "--offline")
     print(name)
+
+
+def previous() -> str:
+    """Return the tag or commit of the previous release."""
+    # Not a tag of this very commit: that is the release which is being tested.
+    here = ("--merged", "HEAD", "--no-contains", "HEAD")
+    tags = git("tag", *here, "--list", "v[0-9]*", "--sort=-version:refname").decode().split()
+    commits = git("rev-list", "HEAD").decode().split()
+    before = [commit for commit in commits if commit.startswith(BEFORE_ALL_RELEASES)]
+    return [*tags, *before, commits[-1]][0]
 
 
 def galaxy(*arguments: str) -> None:
@@ -45,7 +54,7 @@ def git(*arguments: str) -> bytes:
     if done.returncode:
         sys.exit(
             f"git {arguments[0]}: {done.stderr.decode().strip()}. The previous release is built from the repository's "
-            "history: this needs a clone with all of it (git fetch --unshallow --tags)"
+            "history: this needs a clone of it"
         )
     return done.stdout
 
