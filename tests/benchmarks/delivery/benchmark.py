@@ -29,7 +29,7 @@ from stand_ins.github import serve  # noqa: E402
 RESULTS = Path(__file__).with_name("results.json")
 PAGE = "images/iris/src/iris_model/serving/page.html"
 READER = "README.md"
-ROUNDS = 3
+ROUNDS = 2
 PATIENCE = 600.0
 SLOWEST = 8
 # What ansible.posix.profile_tasks prints at the end of a playbook.
