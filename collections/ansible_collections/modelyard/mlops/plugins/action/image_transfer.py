@@ -133,7 +133,9 @@ class ActionModule(ActionBase):
                 stale = True
             result["images"][task.name] = task.report(look)
             result["changed"] = result["changed"] or task.changed
-        self._prune(first["surplus"], removed, result)
+        # Only what arrives takes the place of something. What an app lets go after this, a rerun must not find to do.
+        if result["changed"]:
+            self._prune(first["surplus"], removed, result)
 
     def _tasks(self) -> list[Task]:
         tasks: dict[str, Task | None] = {}

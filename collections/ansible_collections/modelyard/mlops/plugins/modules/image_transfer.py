@@ -103,6 +103,7 @@ options:
       - How many images of each repository stay on the host, at least 1. Of the older ones only those go that were
         brought by this module and have no name which others gave them. What is wanted, what a container was made from
         (running or not), and what belongs to a release that an app keeps, stays in any case.
+      - Only a run that brings something removes something.
     type: int
     default: 3
   apps:

@@ -108,7 +108,7 @@ def test_images_beyond_those_to_keep_go(first: Host, tmp_path: Path) -> None:
     for name in names:
         build(name, name)
     try:
-        run(tmp_path, "first", names)
+        run(tmp_path, "first", [used, named, old, older])
         with first.sudo():
             first.check_output(f"docker create --name user {used} && docker tag {named} others:1")
         planned = run(tmp_path, "first", [newest, FIRST], check=True, keep=1)["first"]

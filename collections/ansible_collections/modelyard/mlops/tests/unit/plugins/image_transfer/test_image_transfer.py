@@ -493,11 +493,25 @@ def test_older_images_than_the_newest_go(controller: FakeEngine, host: Host, tra
 
 def test_check_mode_tells_what_would_go(controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]) -> None:
     versions(controller, transfer, 3)
-    planned = transfer("app:3", keep=1, check=True)
-    assert (planned["changed"], planned["removed"]) == (True, ["app:1", "app:2"])
-    assert set(host.engine.tags) == {"app:1", "app:2", "app:3"}
     controller.add("app:4", [BASE])
+    planned = transfer("app:4", keep=1, check=True)
+    assert (planned["changed"], planned["removed"]) == (True, ["app:1", "app:2", "app:3"])
+    assert set(host.engine.tags) == {"app:1", "app:2", "app:3"}
     assert transfer("app:4", keep=3, check=True)["removed"] == ["app:1"]
+
+
+def test_what_is_let_go_later_goes_when_something_arrives(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
+) -> None:
+    versions(controller, transfer, 2)
+    host.engine.containers = [host.engine.tags["app:1"]]
+    controller.add("app:3", [BASE])
+    assert transfer("app:3", keep=1)["removed"] == ["app:2"]
+    host.engine.containers = []
+    again = transfer("app:3", keep=1)
+    assert (again["changed"], again["removed"], again["diff"]["prepared"]) == (False, [], "")
+    controller.add("app:4", [BASE, CODE])
+    assert transfer("app:4", keep=1)["removed"] == ["app:1", "app:3"]
 
 
 def test_what_is_needed_stays(controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]) -> None:
@@ -506,8 +520,9 @@ def test_what_is_needed_stays(controller: FakeEngine, host: Host, transfer: t.Ca
     release = host.apps / "iris" / "releases" / "7" / "release.json"
     release.parent.mkdir(parents=True)
     release.write_text(json.dumps({"image": "app:2", "image_key": host.engine.tags["app:2"]}))
-    assert transfer("app:3", keep=1)["removed"] == ["app:4"]
-    assert set(host.engine.tags) == {"app:1", "app:2", "app:3", "app:5"}
+    controller.add("app:6", [BASE])
+    assert transfer("app:6", keep=1)["removed"] == ["app:3", "app:4", "app:5"]
+    assert set(host.engine.tags) == {"app:1", "app:2", "app:6"}
 
 
 def test_release_that_cannot_be_read_keeps_all(
@@ -517,8 +532,9 @@ def test_release_that_cannot_be_read_keeps_all(
     release = host.apps / "iris" / "releases" / "7" / "release.json"
     release.parent.mkdir(parents=True)
     release.write_text("{")
-    assert transfer("app:2", keep=1)["removed"] == []
-    assert set(host.engine.tags) == {"app:1", "app:2"}
+    controller.add("app:3", [BASE])
+    assert transfer("app:3", keep=1)["removed"] == []
+    assert set(host.engine.tags) == {"app:1", "app:2", "app:3"}
 
 
 def test_images_of_others_stay(controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]) -> None:
@@ -528,10 +544,12 @@ def test_images_of_others_stay(controller: FakeEngine, host: Host, transfer: t.C
     assert transfer("app:0")["images"]["app:0"]["path"] == "tag"
     versions(controller, transfer, 2)
     host.engine.tags["mine"] = host.engine.tags["app:1"]
-    assert transfer("app:2", keep=1)["removed"] == []
+    controller.add("app:3", [BASE])
+    assert transfer("app:3", keep=1)["removed"] == ["app:2"]
     del host.engine.tags["mine"]
-    assert transfer("app:2", keep=1)["removed"] == ["app:1"]
-    assert set(host.engine.tags) == {"theirs:1", "pulled:1", "app:0", "app:2"}
+    controller.add("app:4", [BASE, CODE])
+    assert transfer("app:4", keep=1)["removed"] == ["app:1", "app:3"]
+    assert set(host.engine.tags) == {"theirs:1", "pulled:1", "app:0", "app:4"}
     assert host.engine.tags["app:0"] == key
 
 
