@@ -133,9 +133,7 @@ class ActionModule(ActionBase):
                 stale = True
             result["images"][task.name] = task.report(look)
             result["changed"] = result["changed"] or task.changed
-        # Only what arrives takes the place of something. What an app lets go after this, a rerun must not find to do.
-        if result["changed"]:
-            self._prune(first["surplus"], removed, result)
+        self._prune(first["surplus"], removed, result)
 
     def _tasks(self) -> list[Task]:
         tasks: dict[str, Task | None] = {}
@@ -273,7 +271,10 @@ class ActionModule(ActionBase):
         }
 
     def _prune(self, surplus: Removed, removed: Removed | None, result: dict[str, t.Any]) -> None:
-        """Remove what the look has found to be needed no more, unless that was done with a load."""
+        """Remove what the look has found to be needed no more, if something came and that was not done with its load."""
+        # What an app lets go after this, a rerun must not find to do.
+        if not result["changed"]:
+            return
         if removed is None:
             removed = surplus
             if surplus and not self._task.check_mode:
