@@ -271,7 +271,7 @@ class ActionModule(ActionBase):
         }
 
     def _prune(self, surplus: Removed, removed: Removed | None, result: dict[str, t.Any]) -> None:
-        """Remove what the look has found to be needed no more, if something came and that was not done with its load."""
+        """Remove what the look has found to be needed no more, when something came and if its load has not done it."""
         # What an app lets go after this, a rerun must not find to do.
         if not result["changed"]:
             return
