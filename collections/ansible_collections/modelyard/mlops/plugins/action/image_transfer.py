@@ -282,7 +282,6 @@ class ActionModule(ActionBase):
         for image in removed:
             result["diff"]["prepared"] += f"{image['name']} ({image['key']}): is needed no more and goes\n"
         result["removed"] = [image["name"] for image in removed]
-        result["changed"] = result["changed"] or bool(removed)
 
     def _prune_step(self, wanted: list[dict[str, str]]) -> Step:
         return ("prune", self._house(wanted))

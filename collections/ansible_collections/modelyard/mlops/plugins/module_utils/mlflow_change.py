@@ -95,15 +95,11 @@ class Pending:
         os.rename(arriving, artifacts)
 
 
-class FirstStart:
-    """The start on an empty database, which the server fills; what a failed one leaves goes again. A service.Change."""
+class _Change:
+    """What every service.Change here has: it is pending until the server has worked with it."""
 
     def __init__(self, pending: Pending) -> None:
         self._pending = pending
-
-    def apply(self) -> None:
-        """See Change."""
-        self._pending.begin("first start")
 
     def take_back(self) -> None:
         """See Change."""
@@ -114,14 +110,23 @@ class FirstStart:
         self._pending.prove()
 
 
-class Upgrade:
-    """The upgrade of the schema, after a backup of the database; a service.Change.
+class FirstStart(_Change):
+    """The start on an empty database, which the server fills; what a failed one leaves goes again."""
+
+    def apply(self) -> None:
+        """See Change."""
+        self._pending.begin("first start")
+
+
+class Upgrade(_Change):
+    """The upgrade of the schema, after a backup of the database.
 
     :param run: runs the new image's own upgrade.
     """
 
     def __init__(self, pending: Pending, archives: Archives, database: Database, run: t.Callable[[], None]) -> None:
-        self._pending, self._archives, self._database, self._run = pending, archives, database, run
+        super().__init__(pending)
+        self._archives, self._database, self._run = archives, database, run
         self.backup = ""
 
     def apply(self) -> None:
@@ -132,24 +137,17 @@ class Upgrade:
         self._pending.begin("upgrade")
         self._run()
 
-    def take_back(self) -> None:
-        """See Change."""
-        self._pending.take_back()
 
-    def prove(self) -> None:
-        """See Change."""
-        self._pending.prove()
-
-
-class Restore:
-    """What an archive holds, in the place of what is there; a service.Change once it is unpacked.
+class Restore(_Change):
+    """What an archive holds, once it is unpacked, in the place of what is there.
 
     :param owner: the number of the user and group that own the data.
     :param upgrade: upgrades the schema; None when it is as the server's image wants it.
     """
 
     def __init__(self, pending: Pending, archives: Archives, database: Database, data: str, owner: int) -> None:
-        self._pending, self._archives, self._database = pending, archives, database
+        super().__init__(pending)
+        self._archives, self._database = archives, database
         self._data, self._owner = data, owner
         self._arriving = os.path.join(data, _ARRIVING)
         self.upgrade: t.Callable[[], None] | None = None
@@ -190,12 +188,8 @@ class Restore:
 
     def take_back(self) -> None:
         """See Change."""
-        self._pending.take_back()
+        super().take_back()
         self.discard()
-
-    def prove(self) -> None:
-        """See Change."""
-        self._pending.prove()
 
 
 @contextlib.contextmanager
