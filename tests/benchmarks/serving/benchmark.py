@@ -84,6 +84,7 @@ def measure(store: Path) -> Samples:
             servers = dict(zip(contestants, started, strict=True))
         for server in servers.values():
             peak(server.target, 1)
+            server.sleep()
         for number in range(ROUNDS):
             print(f"▸ round {number + 1} of {ROUNDS}", file=sys.stderr)
             one_round(servers, store, samples)
@@ -96,16 +97,19 @@ def measure(store: Path) -> Samples:
 def one_round(servers: dict[str, Running], store: Path, samples: Samples) -> None:
     """Measure everything once, one after the other, in an order of its own."""
     for name in RANDOM.sample(sorted(servers), len(servers)):
-        target = servers[name].target
-        samples[f"kept {name}"].append(peak(target, DURATION))
-        samples[f"fresh {name}"].append(peak(target, DURATION, fresh=True))
+        with servers[name].awake() as target:
+            samples[f"kept {name}"].append(peak(target, DURATION))
+            samples[f"fresh {name}"].append(peak(target, DURATION, fresh=True))
     half = {name: statistics.median(samples[f"kept {name}"]) / 2 for name in ("ours 1", *PEERS)}
     for name, rate in half.items():
-        samples[f"p99 {name}"].append(percentile_at_rate(servers[name].target, rate, 2 * DURATION))
+        with servers[name].awake() as target:
+            samples[f"p99 {name}"].append(percentile_at_rate(target, rate, 2 * DURATION))
     for name, peer in itertools.product(("ours 1", "empty 1"), PEERS):
-        samples[f"p99 {name} at {peer}"].append(percentile_at_rate(servers[name].target, half[peer], 4 * DURATION))
+        with servers[name].awake() as target:
+            samples[f"p99 {name} at {peer}"].append(percentile_at_rate(target, half[peer], 4 * DURATION))
     batch = json.dumps({"features": ROWS})
-    samples["batch ours 1"].append(peak(Target(servers["ours 1"].target.port, "/predict", batch), DURATION, 2))
+    with servers["ours 1"].awake() as target:
+        samples["batch ours 1"].append(peak(Target(target.port, "/predict", batch), DURATION, 2))
     command = [f"{BIN}/python", str(HERE / "direct.py"), str(store / "model"), str(DURATION)]
     direct = subprocess.run(command, input=batch, env=environment(store), capture_output=True, text=True, check=True)
     samples["batch direct"].append(float(direct.stdout))

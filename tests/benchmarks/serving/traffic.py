@@ -25,6 +25,9 @@ done = function(summary)
 end
 """
 
+#: Seconds for which a server gets a rate before it is timed.
+WARM_UP = 1
+
 
 @dataclass(frozen=True)
 class Target:
@@ -65,6 +68,7 @@ def percentile_at_rate(
     """Return the latency, in seconds, that a share of the requests kept to at a constant rate.
 
     Each is timed from the moment at which it was due, so a server that stalls is charged for all that it kept waiting.
+    The first WARM_UP seconds are not counted: a server that was idle starts its threads then.
     """
     body = target.body.encode()
     head = f"POST {target.path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
@@ -79,7 +83,7 @@ def percentile_at_rate(
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             selector.register(connection, selectors.EVENT_READ)
             free.append(connection)
-        begin, sent, total = time.perf_counter(), 0, int(rate * seconds)
+        begin, sent, total = time.perf_counter(), 0, int(rate * (WARM_UP + seconds))
         while len(latencies) < total:
             now = time.perf_counter() - begin
             while free and sent < total and sent / rate <= now:
@@ -99,7 +103,8 @@ def percentile_at_rate(
         for key in list(selector.get_map().values()):
             assert isinstance(key.fileobj, socket.socket)
             key.fileobj.close()
-    return sorted(latencies)[int(share * (len(latencies) - 1))]
+    counted = sorted(latencies[int(rate * WARM_UP) :])
+    return counted[int(share * (len(counted) - 1))]
 
 
 def _whole(answer: bytes) -> bool:
