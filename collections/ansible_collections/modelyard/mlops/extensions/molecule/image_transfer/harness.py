@@ -11,8 +11,9 @@ import typing as t
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import pytest
 from testinfra.host import Host
+
+from ansible_collections.modelyard.mlops.extensions.molecule.shared.playbook import INVENTORY, report
 
 # As molecule.yml has it.
 IMAGES = f"molecule-images-{hashlib.sha1(os.environ['MOLECULE_EPHEMERAL_DIRECTORY'].encode()).hexdigest()[:8]}/app"
@@ -33,32 +34,13 @@ def run(
     play = {"hosts": hosts, "gather_facts": False, "become": True, "tasks": [{"name": "Bring the images", **action}]}
     playbook = folder / "playbook.yml"
     playbook.write_text(json.dumps([play]), encoding="utf-8")
-    environment = {
-        **os.environ,
-        "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-        "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.json",
-        "ANSIBLE_DEPRECATION_WARNINGS": "false",
-    }
-    done = subprocess.run(
-        [
-            *("ansible-playbook", *(["--check", "--diff"] if check else [])),
-            *("-i", os.environ["MOLECULE_INVENTORY_FILE"], str(playbook)),
-        ],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    try:
-        report = json.loads(done.stdout[done.stdout.index("{") :])
-    except ValueError:
-        pytest.fail(done.stdout[-2000:] + done.stderr[-2000:])
-    return dict(report["plays"][0]["tasks"][0]["hosts"])
+    _code, found = report(str(playbook), *(["--check", "--diff"] if check else []))
+    return dict(found["plays"][0]["tasks"][0]["hosts"])
 
 
 def upload(host: str, file: Path, destination: str) -> None:
     """Put a file onto a host, as the user who logs in."""
-    command = ["ansible", host, "-i", os.environ["MOLECULE_INVENTORY_FILE"], "-m", "ansible.builtin.copy"]
+    command = ["ansible", host, "-i", INVENTORY, "-m", "ansible.builtin.copy"]
     where = f"src={file} dest={destination} mode=0600"
     subprocess.run([*command, "-a", where], check=True, capture_output=True)
 

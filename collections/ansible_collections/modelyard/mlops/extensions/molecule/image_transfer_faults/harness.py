@@ -14,6 +14,8 @@ from pathlib import Path
 
 import docker
 
+from ansible_collections.modelyard.mlops.extensions.molecule.shared.playbook import AS_JSON, command
+
 HERE = Path(__file__).parent
 STAGING = "/var/lib/modelyard/images/staging"
 ENGINE_TMP = "/var/lib/docker/tmp"
@@ -90,18 +92,15 @@ class Controller:
         ]
         environment = {
             **os.environ,
+            **AS_JSON,
             "XDG_CACHE_HOME": str(self.folder / "cache"),
-            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-            "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.json",
-            "ANSIBLE_DEPRECATION_WARNINGS": "false",
             "ANSIBLE_SSH_ARGS": "",
             # A busy machine is no fault.
             "ANSIBLE_TIMEOUT": "60",
         }
-        common = json.dumps({"ansible_ssh_common_args": " ".join(options)})
-        command = ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], "-e", common, str(playbook)]
+        arguments = ["--check", "--diff"] if check else []
         return subprocess.Popen(
-            [*command, *(["--check", "--diff"] if check else [])],
+            command(str(playbook), *arguments, ansible_ssh_common_args=" ".join(options)),
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import time
 import typing as t
-from pathlib import Path
 
 from testinfra.host import Host
 
 from ansible_collections.modelyard.mlops.extensions.molecule.shared.mirror import ADDRESS, VERSION, offer, program_of
+from ansible_collections.modelyard.mlops.extensions.molecule.shared.playbook import converge
 
 API = "http://127.0.0.1:9093/alerts/api/v2"
 UNIT = "prometheus-alertmanager"
@@ -111,9 +109,6 @@ def test_a_release_from_a_mirror_takes_the_place_of_the_package(host: Host) -> N
         ),
         "alertmanager_base_url": ADDRESS,
     }
-    playbook = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "converge.yml"
-    command = ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], str(playbook)]
-    done = subprocess.run([*command, "-e", json.dumps(release)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-4000:]
+    converge(**release)
     assert program_of(host, UNIT) == f"/opt/modelyard/alertmanager/{VERSION}/alertmanager"
     assert [kept["id"] for kept in json.loads(ask(host, "silences"))] == [identity], "what it was told is still known"

@@ -10,16 +10,14 @@ import re
 import signal
 import subprocess
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 from testinfra.host import Host
 
+from ansible_collections.modelyard.mlops.extensions.molecule.shared.playbook import CONVERGE, SCENARIO, command, play
 from ansible_collections.modelyard.mlops.extensions.molecule.shared.traffic import Traffic
 
-SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
-CONVERGE = str(SCENARIO / "converge.yml")
 SECRET = "a molecule token"
 AT_REST = "/etc/modelyard/apps/demo/1"
 IN_MEMORY = "/run/modelyard/secrets/demo/1"
@@ -30,40 +28,35 @@ def address(host: Host) -> str:
     return str(host.ansible.get_variables()["ansible_host"])
 
 
-def command(playbook: str, *arguments: str, **variables: Any) -> list[str]:
-    inventory = os.environ["MOLECULE_INVENTORY_FILE"]
-    return ["ansible-playbook", "-i", inventory, playbook, "-e", json.dumps(variables), *arguments]
+def outcome(playbook: str, *arguments: str, **variables: Any) -> tuple[int, str]:
+    """Run a playbook; whatever comes of it, the secret is not in its output."""
+    code, output = play(playbook, *arguments, **variables)
+    assert SECRET not in output
+    return code, output
 
 
-def play(playbook: str, *arguments: str, **variables: Any) -> subprocess.CompletedProcess[str]:
-    """Run a playbook; its output is in one piece, and in one line, as errors are wrapped."""
-    done = subprocess.run(
-        command(playbook, *arguments, **variables),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert SECRET not in done.stdout
-    done.stdout = " ".join(done.stdout.split())
-    return done
+def success(playbook: str, *arguments: str, **variables: Any) -> str:
+    code, output = outcome(playbook, *arguments, **variables)
+    assert code == 0, output
+    return output
 
 
 def deploy(*arguments: str, **variables: Any) -> str:
-    done = play(CONVERGE, *arguments, **variables)
-    assert done.returncode == 0, done.stdout
-    return done.stdout
-
-
-def configure_ingress(**variables: Any) -> None:
-    done = play(str(SCENARIO / "ingress.yml"), **variables)
-    assert done.returncode == 0, done.stdout
+    return success(CONVERGE, *arguments, **variables)
 
 
 def refused(**variables: Any) -> str:
-    done = play(CONVERGE, **variables)
-    assert done.returncode != 0, done.stdout
-    return done.stdout
+    code, output = outcome(CONVERGE, **variables)
+    assert code != 0, output
+    return output
+
+
+def configure_ingress(**variables: Any) -> None:
+    success(str(SCENARIO / "ingress.yml"), **variables)
+
+
+def roll_back() -> None:
+    success("modelyard.mlops.rollback", app="demo")
 
 
 def version(address: str) -> str:
@@ -193,8 +186,7 @@ def test_bad_release_is_refused_and_the_old_one_serves(address: str, host: Host,
 
 def test_rollback_loses_no_request_and_holds(address: str, host: Host) -> None:
     with Traffic(address) as traffic:
-        done = play("modelyard.mlops.rollback", app="demo")
-    assert done.returncode == 0, done.stdout
+        roll_back()
     assert traffic.lost == []
     assert version(address) == "1"
     assert ledger(host)["held"] == [2]
@@ -206,11 +198,10 @@ def test_rollback_loses_no_request_and_holds(address: str, host: Host) -> None:
 
 @pytest.mark.usefixtures("host")
 def test_status_tells_all_of_it() -> None:
-    done = play("modelyard.mlops.status", app="demo")
-    assert done.returncode == 0, done.stdout
-    assert "molecule abc1234 molecule-app:1 - blue" in done.stdout
+    output = success("modelyard.mlops.status", app="demo")
+    assert "molecule abc1234 molecule-app:1 - blue" in output
     for line in ("1 rollback served", "5 deploy returned", "3 deploy refused"):
-        assert line in done.stdout
+        assert line in output
 
 
 def test_stopped_app_is_brought_back(address: str, host: Host) -> None:
@@ -231,8 +222,7 @@ def test_previous_release_that_runs_on_serves_again_without_a_start(address: str
     assert [container["State"]["Running"] for container in containers(host).values()] == [True, True]
     waiting = {name: container["Id"] for name, container in containers(host).items()}
     with Traffic(address) as traffic:
-        done = play("modelyard.mlops.rollback", app="demo")
-    assert done.returncode == 0, done.stdout
+        roll_back()
     assert traffic.lost == []
     assert version(address) == "2"
     now = {name: container["Id"] for name, container in containers(host).items()}

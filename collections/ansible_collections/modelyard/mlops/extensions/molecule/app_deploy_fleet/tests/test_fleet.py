@@ -10,14 +10,13 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import testinfra
 from testinfra.host import Host
 
-SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
-INVENTORY = os.environ["MOLECULE_INVENTORY_FILE"]
+from ansible_collections.modelyard.mlops.extensions.molecule.shared.playbook import CONVERGE, INVENTORY, play
+
 NAMES = ("a", "b", "c")
 
 
@@ -25,16 +24,8 @@ def on(name: str) -> Host:
     return testinfra.get_host(f"ansible://{name}?ansible_inventory={INVENTORY}")
 
 
-def play(playbook: str, *arguments: str, **variables: Any) -> tuple[int, str]:
-    """Run a playbook; its output is in one line, as messages are wrapped."""
-    command = ["ansible-playbook", "-i", INVENTORY, playbook, "-e", json.dumps(variables), *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    print(done.stdout)
-    return done.returncode, " ".join(done.stdout.split())
-
-
 def deliver(*arguments: str, **variables: Any) -> tuple[int, str]:
-    return play(str(SCENARIO / "converge.yml"), *arguments, **variables)
+    return play(CONVERGE, *arguments, **variables)
 
 
 def roll_back(**variables: Any) -> tuple[int, str]:

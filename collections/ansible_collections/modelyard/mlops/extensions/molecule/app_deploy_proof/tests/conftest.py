@@ -8,7 +8,9 @@ import subprocess
 
 import pytest
 
-from .machine import INVENTORY, Machine, shop
+from ansible_collections.modelyard.mlops.extensions.molecule.shared.playbook import INVENTORY
+
+from .machine import Machine, shop
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,8 @@ import os
 import subprocess
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
-SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
-INVENTORY = os.environ["MOLECULE_INVENTORY_FILE"]
 COLLECTIONS = os.environ["ANSIBLE_COLLECTIONS_PATH"]
 
 # Short, so that many deployments fit into a test. A busy machine is slow, and the tests that want a release taken back
@@ -117,20 +114,6 @@ class Machine:
             "s.sendall(sys.argv[1].encode() + b'\\n'); print(s.makefile().read())"
         )
         return _docker("exec", self.container, "python3", "-c", script, command)
-
-
-def play(playbook: str, **variables: Any) -> tuple[int, str]:
-    """Run a playbook against the host; its output is in one line, as messages are wrapped."""
-    done = subprocess.run(
-        command(playbook, **variables), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    print(done.stdout)
-    return done.returncode, " ".join(done.stdout.split())
-
-
-def command(playbook: str, **variables: Any) -> list[str]:
-    """The command for it."""
-    return ["ansible-playbook", "-i", INVENTORY, playbook, "-e", json.dumps(variables)]
 
 
 def _until(condition: Any, seconds: float = 60) -> None:

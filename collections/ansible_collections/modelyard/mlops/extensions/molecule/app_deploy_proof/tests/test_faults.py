@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from .machine import SCENARIO, Machine, play, shop
+from ansible_collections.modelyard.mlops.extensions.molecule.shared.playbook import CONVERGE, play
+
+from .machine import Machine, shop
 
 LONG_AGO = "2020-01-01T00:00:00.000Z"
 
@@ -151,7 +153,7 @@ def registry(machine: Machine, request: pytest.FixtureRequest) -> Iterator[str]:
 def test_a_model_that_is_not_as_registered_is_no_release(machine: Machine, registry: str, message: str) -> None:
     before = machine.assert_tidy()
     model = {"name": "iris", "alias": "champion"}
-    code, output = play(str(SCENARIO / "converge.yml"), version=3, model=model, tracking_uri=registry)
+    code, output = play(CONVERGE, version=3, model=model, tracking_uri=registry)
     assert code != 0
     assert message in output
     assert machine.assert_tidy() == before

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.modelyard.mlops.extensions.molecule.shared.playbook import CONVERGE, command
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_flow import AFTER_SWITCH, BEFORE_SWITCH
 
-from .machine import SCENARIO, Machine, command, shop
+from .machine import Machine, shop
 
 STEPS = [*BEFORE_SWITCH, *AFTER_SWITCH, "return"]
 Stopped = dict[str, Any]
@@ -84,9 +85,7 @@ def next_release(step: str) -> dict[str, Any]:
 def controller(release: dict[str, Any]) -> Iterator[None]:
     """A run of Ansible, killed with all that belongs to it at the end."""
     asked = {"version": 2, "extra": {name: value for name, value in release.items() if name not in ("image", "by")}}
-    process = subprocess.Popen(
-        command(str(SCENARIO / "converge.yml"), **asked), stdout=subprocess.DEVNULL, start_new_session=True
-    )
+    process = subprocess.Popen(command(CONVERGE, **asked), stdout=subprocess.DEVNULL, start_new_session=True)
     try:
         yield
     finally:

@@ -5,14 +5,12 @@ from __future__ import annotations
 
 import base64
 import configparser
-import json
-import os
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import yaml
 from testinfra.host import Host
+
+from ansible_collections.modelyard.mlops.extensions.molecule.shared.playbook import CONVERGE, play
 
 CONFIG = "/etc/modelyard/grafana"
 ROLE = Path(__file__).resolve().parents[4] / "roles" / "grafana"
@@ -21,15 +19,6 @@ ROLE = Path(__file__).resolve().parents[4] / "roles" / "grafana"
 def text(host: Host, path: str) -> str:
     with host.sudo():
         return str(host.file(f"{CONFIG}/{path}").content_string)
-
-
-def converge(**variables: Any) -> tuple[int, str]:
-    """Run the scenario's playbook again with other variables; return its exit code and what it said."""
-    playbook = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "converge.yml"
-    inventory = os.environ["MOLECULE_INVENTORY_FILE"]
-    command = ["ansible-playbook", "--diff", "-i", inventory, "-e", json.dumps(variables), str(playbook)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.returncode, " ".join((done.stdout + done.stderr).split())
 
 
 def test_the_settings_are_secure(host: Host) -> None:
@@ -56,7 +45,7 @@ def test_the_password_is_in_one_file_that_only_grafana_reads(host: Host) -> None
 def test_alerting_is_provisioned_and_what_code_no_longer_has_is_asked_to_go(host: Host) -> None:
     provisioned = yaml.safe_load(text(host, "provisioning/alerting/modelyard.yml"))
     assert set(provisioned) == {"apiVersion", "contactPoints", "policies", "muteTimes"}
-    code, words = converge(alerting={})
+    code, words = play(CONVERGE, alerting={})
     assert code == 0, words
     assert yaml.safe_load(text(host, "provisioning/alerting/modelyard.yml")) == {
         "apiVersion": 1,
@@ -85,7 +74,7 @@ def test_each_provider_has_its_dashboards(host: Host) -> None:
 
 
 def test_a_removed_dashboard_is_removed(host: Host, tmp_path: Path) -> None:
-    code, words = converge(dashboards_dir=str(tmp_path))
+    code, words = play(CONVERGE, dashboards_dir=str(tmp_path))
     assert code == 0, words
     with host.sudo():
         assert host.check_output(f"find {CONFIG}/dashboards -name team.json") == ""
@@ -93,7 +82,7 @@ def test_a_removed_dashboard_is_removed(host: Host, tmp_path: Path) -> None:
 
 
 def test_a_new_password_is_never_shown(host: Host) -> None:
-    code, words = converge(admin_password="another-secret")
+    code, words = play(CONVERGE, admin_password="another-secret")
     assert code == 0, words
     assert "another-secret" not in words
     assert "not-a-real-secret" not in words
@@ -102,7 +91,7 @@ def test_a_new_password_is_never_shown(host: Host) -> None:
 
 
 def test_the_default_password_is_refused() -> None:
-    code, words = converge(admin_password="admin")
+    code, words = play(CONVERGE, admin_password="admin")
     assert code != 0
     assert "grafana_admin_password must have 8 characters or more" in words
 
@@ -125,17 +114,17 @@ def test_a_changed_password_is_the_admins_password(host: Host) -> None:
     with host.sudo():
         sha256 = host.check_output("sh -c %s mirror %s", MIRROR, program)
     release = {"install": "archive", "archive_sha256": sha256, "admin_password": "the-first-secret"}
-    code, words = converge(**release)
+    code, words = play(CONVERGE, **release)
     assert code == 0, words
     with host.sudo():
         assert host.file("/var/lib/grafana/password").content_string == "the-first-secret"
         assert host.file("/opt/modelyard/grafana/12.0.2/bin/grafana").exists
-    code, words = converge(**release | {"admin_password": "the-second-secret"})
+    code, words = play(CONVERGE, **release | {"admin_password": "the-second-secret"})
     assert code == 0, words
     assert "the-second-secret" not in words
     with host.sudo():
         assert host.file("/var/lib/grafana/password").content_string == "the-second-secret"
         assert host.file("/var/lib/grafana/password").user == "grafana"
-    code, words = converge(**release | {"admin_password": "the-second-secret"})
+    code, words = play(CONVERGE, **release | {"admin_password": "the-second-secret"})
     assert code == 0, words
     assert "changed=0" in words

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from testinfra.host import Host
 
 from ansible_collections.modelyard.mlops.extensions.molecule.image_transfer.build import build
 from ansible_collections.modelyard.mlops.extensions.molecule.image_transfer.harness import FIRST, IMAGES, STAGING, run
+from ansible_collections.modelyard.mlops.extensions.molecule.shared.playbook import converge
 
 # As converge.yml has them. Beside the staging folder is what is known of the images that were brought.
 OPTIONS: dict[str, Any] = {"engine_socket": "/run/podman/podman.sock", "staging": "/var/tmp/staging"}
@@ -60,12 +60,8 @@ def test_code_only_change_travels_whole_and_once(host: Host, tmp_path: Path) -> 
 def test_no_more_stay_than_are_to_be_kept(host: Host) -> None:
     name = f"{IMAGES}:three"
     build(name, "third commit")
-    playbook = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "converge.yml"
-    wanted = json.dumps({"image_transfer_images": [{"name": FIRST}, {"name": name}]})
     try:
-        subprocess.run(
-            ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], playbook, "-e", wanted], check=True
-        )
+        converge(image_transfer_images=[{"name": FIRST}, {"name": name}])
     finally:
         docker.from_env().images.remove(name)
     assert names(host) == [f"docker.io/{IMAGES}-saved:two", f"docker.io/{FIRST}", f"docker.io/{name}"]

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
+from ansible_collections.modelyard.mlops.extensions.molecule.shared.playbook import converge
+
 from .client import Answer, Client, basic
 from .machine import runtime
-from .play import converge
 
 pytestmark = pytest.mark.usefixtures("serving", "proxy")
 

@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 import socket
 import ssl
-import subprocess
-from pathlib import Path
 
 import pytest
 from testinfra.host import Host
+
+from ansible_collections.modelyard.mlops.extensions.molecule.shared.playbook import converge
 
 ROOT = "/var/lib/caddy/.local/share/caddy/pki/authorities/local/root.crt"
 
@@ -71,15 +69,10 @@ def test_renewed_certificate_is_used_without_a_reload(host: Host, address: str, 
 def test_other_certificates_of_certbot_are_left_alone_and_unused_ones_given_up(
     host: Host, address: str, authority: ssl.SSLContext
 ) -> None:
-    playbook = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "converge.yml"
-    command = ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], str(playbook)]
     with host.sudo():
         theirs = "/etc/letsencrypt/renewal/mail.example.org.conf"
         host.check_output(f"printf '[renewalparams]\\nrenew_hook = true\\n' >{theirs}")
-        done = subprocess.run(
-            [*command, "-e", json.dumps({"all_names": False})], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout[-4000:]
+        converge(all_names=False)
         assert not host.file("/etc/letsencrypt/renewal/wine.example.org.conf").exists
         assert not host.file("/etc/haproxy/certificates/wine.example.org.pem").exists
         assert host.file(theirs).exists

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import typing as t
 from collections.abc import Callable
 
@@ -13,8 +11,9 @@ import pytest
 import testinfra
 from testinfra.host import Host
 
+from ansible_collections.modelyard.mlops.extensions.molecule.shared.playbook import INVENTORY, report
+
 Play = Callable[..., dict[str, t.Any]]
-INVENTORY = os.environ["MOLECULE_INVENTORY_FILE"]
 
 
 @pytest.fixture(scope="session")
@@ -32,26 +31,12 @@ def play() -> Play:
     """Run a playbook on one host; returns the result of its last task that ran a module of ours, and `output`."""
 
     def run(playbook: str, host: str, *options: str, **variables: str) -> dict[str, t.Any]:
-        environment = {
-            **os.environ,
-            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-            "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.json",
-            "ANSIBLE_DEPRECATION_WARNINGS": "false",
-        }
-        done = subprocess.run(
-            ["ansible-playbook", "-i", INVENTORY, "--limit", host, "-e", json.dumps(variables), *options, playbook],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert "{" in done.stdout, done.stdout + done.stderr
-        report = json.loads(done.stdout[done.stdout.index("{") :])
+        _code, found = report(playbook, "--limit", host, *options, **variables)
         results = [
-            result["hosts"][host] for one in report["plays"] for result in one["tasks"] if host in result["hosts"]
+            result["hosts"][host] for one in found["plays"] for result in one["tasks"] if host in result["hosts"]
         ]
         ours = [result for result in results if str(result.get("action", "")).startswith("modelyard.mlops.mlflow_")]
-        assert ours, done.stdout
-        return {**ours[-1], "output": done.stdout + done.stderr}
+        assert ours, found
+        return {**ours[-1], "output": json.dumps(found)}
 
     return run

@@ -3,14 +3,10 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-from pathlib import Path
-
 from testinfra.host import Host
 
 from ansible_collections.modelyard.mlops.extensions.molecule.shared.mirror import ADDRESS, VERSION, offer, program_of
+from ansible_collections.modelyard.mlops.extensions.molecule.shared.playbook import CONVERGE, report
 
 UNIT = "prometheus-node-exporter"
 URL = "http://127.0.0.1:9100/metrics"
@@ -53,18 +49,9 @@ def test_is_confined(host: Host) -> None:
 
 def converge(**variables: object) -> dict[str, int]:
     """Run the scenario's playbook again with other variables; return how many tasks ended how."""
-    playbook = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "converge.yml"
-    inventory = os.environ["MOLECULE_INVENTORY_FILE"]
-    done = subprocess.run(
-        ["ansible-playbook", "-i", inventory, "-e", json.dumps(variables), str(playbook)],
-        env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_DEPRECATION_WARNINGS": "false"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    report = json.loads(done.stdout[done.stdout.index("{") :])
-    assert done.returncode == 0, done.stdout[-4000:]
-    return dict(report["stats"]["host"])
+    code, found = report(CONVERGE, **variables)
+    assert code == 0, found
+    return dict(found["stats"]["host"])
 
 
 def test_a_release_from_a_mirror_takes_the_place_of_the_package(host: Host) -> None:

@@ -6,8 +6,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
-import subprocess
 import tarfile
 import time
 import urllib.parse
@@ -19,6 +17,7 @@ import pytest
 from testinfra.host import Host
 
 from ansible_collections.modelyard.mlops.extensions.molecule.shared.mirror import ADDRESS, VERSION, offer, program_of
+from ansible_collections.modelyard.mlops.extensions.molecule.shared.playbook import CONVERGE, play
 
 COLLECTION = Path(__file__).resolve().parents[4]
 DASHBOARDS = COLLECTION / "roles" / "grafana" / "files" / "dashboards"
@@ -48,15 +47,6 @@ ASK_WITH_LOGIN = (
 def rule_names(host: Host) -> set[str]:
     """The names of all rules that Prometheus has loaded."""
     return {rule["name"] for group in ask(host, "rules")["data"]["groups"] for rule in group["rules"]}
-
-
-def converge(**variables: Any) -> tuple[int, str]:
-    """Run the scenario's playbook again with other variables; return its exit code and what it said."""
-    playbook = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "converge.yml"
-    inventory = os.environ["MOLECULE_INVENTORY_FILE"]
-    command = ["ansible-playbook", "-i", inventory, "-e", json.dumps(variables), str(playbook)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.returncode, " ".join((done.stdout + done.stderr).split())
 
 
 def test_runs_now_and_at_boot(host: Host) -> None:
@@ -146,13 +136,13 @@ def test_a_password_is_a_file_of_its_own(host: Host) -> None:
 
 
 def test_a_bad_address_to_send_to_is_refused() -> None:
-    code, words = converge(write_to="http://archive example.org/")
+    code, words = play(CONVERGE, write_to="http://archive example.org/")
     assert code != 0
     assert "promtool refuses the new configuration" in words
 
 
 def test_what_leaves_the_inventory_leaves_prometheus(host: Host) -> None:
-    code, words = converge(of_other=[])
+    code, words = play(CONVERGE, of_other=[])
     assert code == 0, words
     wait_for(lambda: targets(host), OF_HOST)
 
@@ -230,7 +220,7 @@ def test_the_service_dashboard_shows_something_in_each_panel(host: Host) -> None
 def test_a_bad_rule_is_refused_and_the_old_ones_stay(host: Host, tmp_path: Path) -> None:
     before = rule_names(host)
     (tmp_path / "team.yml").write_text("groups: [{name: team, rules: [{alert: Broken, expr: 'rate('}]}]\n")
-    code, words = converge(rules_dir=str(tmp_path))
+    code, words = play(CONVERGE, rules_dir=str(tmp_path))
     assert code != 0
     assert "promtool refuses the new configuration" in words
     assert rule_names(host) == before
@@ -239,7 +229,7 @@ def test_a_bad_rule_is_refused_and_the_old_ones_stay(host: Host, tmp_path: Path)
 
 
 def test_a_setting_that_only_prometheus_itself_refuses_is_put_back(host: Host) -> None:
-    code, words = converge(prometheus_retention_time="forever")
+    code, words = play(CONVERGE, prometheus_retention_time="forever")
     assert code != 0
     assert "The former configuration is back, and the service runs with it" in words
     assert ask(host, "status/flags")["data"]["storage.tsdb.retention.time"] == "30d"
@@ -247,7 +237,7 @@ def test_a_setting_that_only_prometheus_itself_refuses_is_put_back(host: Host) -
 
 def test_a_removed_rule_is_removed(host: Host, tmp_path: Path) -> None:
     assert "TeamRule" in rule_names(host)
-    code, words = converge(rules_dir=str(tmp_path))
+    code, words = play(CONVERGE, rules_dir=str(tmp_path))
     assert code == 0, words
     assert "TeamRule" not in rule_names(host)
     assert "ApiDown" in rule_names(host)
@@ -256,7 +246,8 @@ def test_a_removed_rule_is_removed(host: Host, tmp_path: Path) -> None:
 
 
 def test_a_release_from_a_mirror_takes_the_place_of_the_package(host: Host) -> None:
-    code, words = converge(
+    code, words = play(
+        CONVERGE,
         prometheus_install="upstream",
         prometheus_version=VERSION,
         prometheus_sha256=offer(host, "prometheus", prometheus="/usr/bin/prometheus", promtool="/usr/bin/promtool"),

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import typing as t
-from pathlib import Path
 
 import pytest
 from testinfra.host import Host
+
+from ansible_collections.modelyard.mlops.extensions.molecule.shared.playbook import converge
 
 ROOT = "/var/lib/modelyard/training/iris"
 JOB: dict[str, t.Any] = {
@@ -64,12 +63,9 @@ def test_a_job_says_what_the_role_does_not(host: Host) -> None:
 
 @pytest.mark.usefixtures("host")
 def test_what_is_to_be_trained_again_is_but_for_jobs_that_say_otherwise() -> None:
-    playbook = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "converge.yml"
-    command = ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], "-e", '{"again": true}', str(playbook)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
-    assert "changed: [host] => (item=wine)" in done.stdout
-    assert "ok: [host] => (item=iris)" in done.stdout
+    output = converge(again=True)
+    assert "changed: [host] => (item=wine)" in output
+    assert "ok: [host] => (item=iris)" in output
 
 
 def test_node_exporter_gets_the_figures(host: Host) -> None:

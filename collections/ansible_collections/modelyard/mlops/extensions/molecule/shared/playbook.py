@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Playbooks that the tests of a scenario run on its hosts once more."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
+INVENTORY = os.environ["MOLECULE_INVENTORY_FILE"]
+CONVERGE = str(SCENARIO / "converge.yml")
+
+#: The environment in which a run prints its results, and nothing else, as JSON.
+AS_JSON = {
+    "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+    "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.json",
+    "ANSIBLE_DEPRECATION_WARNINGS": "false",
+}
+
+
+def command(playbook: str, *arguments: str, **variables: Any) -> list[str]:
+    """Return the command that runs a playbook, by its path or by its name in a collection."""
+    return ["ansible-playbook", "-i", INVENTORY, "-e", json.dumps(variables), *arguments, playbook]
+
+
+def play(playbook: str, *arguments: str, **variables: Any) -> tuple[int, str]:
+    """Run a playbook; return its exit code, and its output in one line, as messages are wrapped."""
+    done = subprocess.run(
+        command(playbook, *arguments, **variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    print(done.stdout)
+    return done.returncode, " ".join(done.stdout.split())
+
+
+def converge(*arguments: str, **variables: Any) -> str:
+    """Run the scenario's own playbook, which must succeed; return its output in one line."""
+    code, output = play(CONVERGE, *arguments, **variables)
+    assert code == 0, output
+    return output
+
+
+def refused(*arguments: str, **variables: Any) -> str:
+    """Run the scenario's own playbook, which must fail; return its output in one line."""
+    code, output = play(CONVERGE, *arguments, **variables)
+    assert code != 0, output
+    return output
+
+
+def report(playbook: str, *arguments: str, **variables: Any) -> tuple[int, dict[str, Any]]:
+    """Run a playbook; return its exit code, and the results of its tasks (`plays`) and hosts (`stats`)."""
+    done = subprocess.run(
+        command(playbook, *arguments, **variables),
+        env=os.environ | AS_JSON,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "{" in done.stdout, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
+    return done.returncode, found
