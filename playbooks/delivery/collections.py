@@ -30,7 +30,7 @@ def missing(wanted_versions: dict[str, str], path: Path) -> dict[str, str]:
 
 
 def install(requirements: Path, path: Path) -> str:
-    """Install what is missing under `path`; return where it came from, for the log.
+    """Install what is missing under `path`; return where it came from, if anything was missing, for the log.
 
     :raises DeliveryError: neither Galaxy nor the wheel gave the pinned versions.
     """
@@ -43,10 +43,10 @@ def install(requirements: Path, path: Path) -> str:
         subprocess.run(
             [galaxy, "collection", "install", "--force", "-r", requirements, "-p", path], check=True, text=True
         )
-        return "Galaxy"
+        return "from Galaxy"
     with tempfile.TemporaryDirectory() as folder:
         unpack(_download_wheel(Path(folder)), absent, path)
-    return "the ansible wheel (Galaxy does not answer)"
+    return "from the ansible wheel (Galaxy does not answer)"
 
 
 def unpack(wheel: Path, versions: dict[str, str], path: Path) -> None:
@@ -84,4 +84,4 @@ def _download_wheel(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    print("▸ collections: from", install(Path("requirements.yml"), Path(".ansible/collections")))
+    print("▸ collections:", install(Path("requirements.yml"), Path(".ansible/collections")))

@@ -153,8 +153,8 @@ def unreachable(name: str) -> Iterator[None]:
     """Take a host's SSH away; it can only be given back from outside."""
     mark = hashlib.sha1(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"].encode(), usedforsecurity=False).hexdigest()[:8]
     inside = ["docker", "exec", f"molecule-app_deploy_fleet-{mark}-{name}", "sh", "-c"]
-    # Ansible keeps connections open, and each has a process of its own.
-    subprocess.run([*inside, "systemctl stop ssh; kill $(pidof sshd)"], check=False)
+    # Ansible keeps connections open, and each has a process of its own: sshd, or since Debian 13 sshd-session.
+    subprocess.run([*inside, "systemctl stop ssh; pkill sshd"], check=False)
     try:
         yield
     finally:
