@@ -15,9 +15,6 @@ from . import engine, packages
 from .errors import DeliveryError
 from .run import Run
 
-BASE = "modelyard/base:bookworm"
-HOST = "modelyard/host:bookworm"
-OFFICIAL_BASE = "debian:bookworm-slim"
 # What an image was built from, as a label: the same sources are not built twice, whatever the build cache forgot.
 SOURCE_LABEL = "modelyard.source"
 # Never part of an image: what tests and tools leave in a source folder.
@@ -37,6 +34,10 @@ class Image:
     without: tuple[str, ...] = ()
 
 
+# The Debian release that images are made of; tests have hosts of another, too.
+SUITE = "bookworm"
+BASE = "modelyard/base"
+HOST = Image("modelyard/host", "host")
 SHIPPED = (
     Image("modelyard/iris-train", "iris", "train", without=("serving", "requirements-api.txt")),
     Image("modelyard/iris-api", "iris", "api"),
@@ -47,7 +48,7 @@ SHIPPED = (
 def build(run: Run, root: Path, tag: str) -> list[str]:
     """Build what is missing of the images that are shipped to hosts; return their references with `tag`."""
     ensure_base(run, root)
-    return [_build(run, root / "images", image, f"{image.name}:{tag}") for image in SHIPPED]
+    return [_build(run, root / "images", image, tag) for image in SHIPPED]
 
 
 def save(run: Run, tag: str, folder: Path) -> list[Path]:
@@ -61,25 +62,27 @@ def save(run: Run, tag: str, folder: Path) -> list[Path]:
     return archives
 
 
-def build_host(run: Run, root: Path) -> str:
-    """Build the sandbox host's image if its sources changed; return its reference."""
-    ensure_base(run, root)
-    return _build(run, root / "images", Image("modelyard/host", "host"), HOST)
+def build_host(run: Run, root: Path, suite: str = SUITE) -> str:
+    """Build the sandbox host's image, of a Debian release, if its sources changed; return its reference."""
+    ensure_base(run, root, suite)
+    return _build(run, root / "images", HOST, suite, suite)
 
 
-def ensure_base(run: Run, root: Path) -> None:
+def ensure_base(run: Run, root: Path, suite: str = SUITE) -> None:
     """Make the base image: from the official one, or with mmdebstrap where no registry answers."""
-    if _image_id(BASE):
+    base = f"{BASE}:{suite}"
+    if _image_id(base):
         return
     client, env = engine.builder()
-    pulled, _ = run.command([client, "pull", "--quiet", OFFICIAL_BASE], expect=(0, 1))
+    pulled, _ = run.command([client, "pull", "--quiet", f"debian:{suite}-slim"], expect=(0, 1))
     if pulled == 0:
-        run.command([client, "build", "--progress", "plain", "--tag", BASE, root / "images/base"], env=os.environ | env)
+        command = [client, "build", "--progress", "plain", "--tag", base, "--build-arg", f"SUITE={suite}"]
+        run.command([*command, root / "images/base"], env=os.environ | env)
         return
     run.say("  no registry answers: making the base image from Debian's packages")
     if not shutil.which("mmdebstrap"):
         packages.install(run, "mmdebstrap")
-    run.command([*packages.sudo(), root / "images/base/bootstrap", BASE])
+    run.command([*packages.sudo(), root / "images/base/bootstrap", base])
 
 
 def remove(run: Run, tags: Iterable[str]) -> None:
@@ -92,7 +95,7 @@ def remove(run: Run, tags: Iterable[str]) -> None:
     run.command(["docker", "image", "prune", "--force", "--filter", f"label={SOURCE_LABEL}"])
     # Another clone on this machine may stand on the same base.
     if not any(_tagged(image) for image in SHIPPED):
-        _untag(run, [HOST, BASE])
+        _untag(run, [f"{HOST.name}:{SUITE}", f"{BASE}:{SUITE}"])
 
 
 def _tagged(image: Image) -> bool:
@@ -120,11 +123,11 @@ def source_digest(folder: Path, *parts: str, without: Iterable[str] = ()) -> str
     return digest.hexdigest()
 
 
-def _build(run: Run, images: Path, image: Image, reference: str) -> str:
-    folder = images / image.folder
-    base_id = _image_id(BASE)
+def _build(run: Run, images: Path, image: Image, tag: str, suite: str = SUITE) -> str:
+    folder, reference, base = images / image.folder, f"{image.name}:{tag}", f"{BASE}:{suite}"
+    base_id = _image_id(base)
     if base_id is None:
-        raise DeliveryError(f"the base image {BASE} is gone: run the same command again")
+        raise DeliveryError(f"the base image {base} is gone: run the same command again")
     digest = source_digest(folder, base_id, image.target or "", without=image.without)
     built = _built_from(image.name, digest)
     if built:
@@ -133,7 +136,7 @@ def _build(run: Run, images: Path, image: Image, reference: str) -> str:
     run.status(f"building {reference}")
     client, env = engine.builder()
     command: list[str | Path] = [client, "build", "--progress", "plain", "--tag", reference]
-    command += ["--build-arg", f"BASE={BASE}", "--label", f"{SOURCE_LABEL}={digest}"]
+    command += ["--build-arg", f"BASE={base}", "--label", f"{SOURCE_LABEL}={digest}"]
     command += ["--target", image.target] if image.target else []
     bundle = _ca_bundle()
     command += ["--secret", f"id=ca,src={bundle}"] if bundle else []
