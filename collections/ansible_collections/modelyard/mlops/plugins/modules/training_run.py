@@ -35,8 +35,8 @@ attributes:
     support: full
     details: Shows the inputs of the last run and those asked for.
   idempotent:
-    support: full
-    details: Unless O(force) is set, which asks for another run.
+    support: partial
+    details: Not with O(force), which asks for another run.
   action:
     support: full
     details: Its part on the controller waits in steps and shows the progress.
