@@ -24,6 +24,8 @@ from docs import COLLECTION
 from docs.markup import code, to_markdown
 
 BLOCK = re.compile(r"(<!-- (example|support|options|modules):? ?([^\n]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
+# A test insists on it.
+EXAMPLES = "The [full example](#with-everything) above shows each option that is explained here."
 # A longer default makes the table unreadable; the file that has it is named instead.
 LONGEST_DEFAULT = 60
 
@@ -61,13 +63,16 @@ def support(markdown: Path, entry: str) -> str:
 
 
 def options(markdown: Path, entry: str) -> str:
-    """Return the tables of a role's options: one of the role, and one for each option that has options of its own."""
+    """Return the tables of a role's options: one of the role, and one for each option that has options of its own.
+
+    Those of the role itself come with the word where examples of them are.
+    """
     stated: Spec = _entry(markdown, entry).get("options", {})
     defaults = yaml.safe_load((markdown.parent / "defaults/main.yml").read_text()) or {}
     for name, spec in stated.items():
         if name in defaults:
             spec["default"] = defaults[name]
-    tables = [_table(stated)]
+    tables = [EXAMPLES, _table(stated)] if entry == "main" else [_table(stated)]
     for name, spec in stated.items():
         if "options" in spec:
             each = "Each of" if spec["type"] == "list" else "In"

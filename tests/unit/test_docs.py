@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from docs import COLLECTION, ROOT
-from docs.includes import fill, options, read_documentation
+from docs.includes import EXAMPLES, fill, options, read_documentation, support
 from docs.markup import to_markdown
 from docs.site import relink
 from house_rules import repository_files
@@ -225,6 +225,8 @@ def test_options_are_a_table_with_nested_ones_below(tmp_path: Path) -> None:
     (tmp_path / "meta/argument_specs.yml").write_text(yaml.safe_dump({"argument_specs": {"main": {"options": specs}}}))
     (tmp_path / "defaults/main.yml").write_text("r_list: '{{ others }}'\n")
     assert options(tmp_path / "README.md", "main").splitlines() == [
+        EXAMPLES,
+        "",
         "| option | type | default | meaning |",
         "|---|---|---|---|",
         "| `r_list` | list of dict | `{{ others }}` | Things. |",
@@ -235,6 +237,22 @@ def test_options_are_a_table_with_nested_ones_below(tmp_path: Path) -> None:
         "| option | type | default | meaning |",
         "|---|---|---|---|",
         "| `port` | int | `1` | A port. |",
+    ]
+
+
+def test_support_is_a_table_with_the_details(tmp_path: Path) -> None:
+    (tmp_path / "meta").mkdir()
+    attributes = {
+        "check_mode": {"support": "partial", "description": "Says it.", "details": "Not of O(this)."},
+        "idempotent": {"support": "full", "description": "Stays."},
+    }
+    specs = {"argument_specs": {"backup": {"attributes": attributes}}}
+    (tmp_path / "meta/argument_specs.yml").write_text(yaml.safe_dump(specs))
+    assert support(tmp_path / "README.md", "backup").splitlines() == [
+        "| | support | meaning |",
+        "|---|---|---|",
+        "| check mode | partial | Says it. Not of `this`. |",
+        "| idempotent | full | Stays. |",
     ]
 
 
