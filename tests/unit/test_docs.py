@@ -24,7 +24,7 @@ ROLES = sorted(path.parent for path in COLLECTION.glob("roles/*/README.md"))
 MODULES = sorted((COLLECTION / "plugins/modules").glob("*.py"))
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE_BLOCK = re.compile(r"^ *```.*?^ *```$", re.DOTALL | re.MULTILINE)
-# What Ansible's own modules do not support, as their documentation and their code say; and those that a role uses to
+# What Ansible's own modules do not support, as their code has it (fetch claims more); and those that a role uses to
 # look, in check mode as well.
 UNSUPPORTED = {
     "ansible.builtin.command": {"check_mode", "diff_mode"},
