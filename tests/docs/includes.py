@@ -6,8 +6,8 @@ A block stands between two comments and is replaced as a whole:
     <!-- example: docs/examples/docker/minimal.yml -->
     <!-- end -->
 
-`example: PATH` is that file, `options: ENTRY` a role's options at an entry point of its spec, `modules` the
-collection's modules with what each supports. Paths start at the collection's folder.
+`example: PATH` is that file, `support: ENTRY` what a role's entry point supports by its spec, `options: ENTRY` its
+options, `modules` the collection's modules with what each supports. Paths start at the collection's folder.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ import yaml
 from docs import COLLECTION
 from docs.markup import code, to_markdown
 
-BLOCK = re.compile(r"(<!-- (example|options|modules):? ?([^\n]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- (example|support|options|modules):? ?([^\n]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
+# A test insists on it.
+EXAMPLES = "The [full example](#with-everything) above shows each option that is explained here."
 # A longer default makes the table unreadable; the file that has it is named instead.
 LONGEST_DEFAULT = 60
 
@@ -51,15 +53,26 @@ def example(_markdown: Path, path: str) -> str:
     return f"```yaml\n{text.strip()}\n```"
 
 
+def support(markdown: Path, entry: str) -> str:
+    """Return the table of what a role supports of check mode, diff mode and being run again."""
+    rows = ["| | support | meaning |", "|---|---|---|"]
+    for name, attribute in _entry(markdown, entry)["attributes"].items():
+        told = [to_markdown(attribute[part]) for part in ("description", "details") if part in attribute]
+        rows.append(f"| {name.replace('_', ' ')} | {attribute['support']} | {' '.join(told)} |")
+    return "\n".join(rows)
+
+
 def options(markdown: Path, entry: str) -> str:
-    """Return the tables of a role's options: one of the role, and one for each option that has options of its own."""
-    specs = yaml.safe_load((markdown.parent / "meta/argument_specs.yml").read_text())["argument_specs"]
-    stated: Spec = specs[entry].get("options", {})
+    """Return the tables of a role's options: one of the role, and one for each option that has options of its own.
+
+    Those of the role itself come with the word where examples of them are.
+    """
+    stated: Spec = _entry(markdown, entry).get("options", {})
     defaults = yaml.safe_load((markdown.parent / "defaults/main.yml").read_text()) or {}
     for name, spec in stated.items():
         if name in defaults:
             spec["default"] = defaults[name]
-    tables = [_table(stated)]
+    tables = [EXAMPLES, _table(stated)] if entry == "main" else [_table(stated)]
     for name, spec in stated.items():
         if "options" in spec:
             each = "Each of" if spec["type"] == "list" else "In"
@@ -87,6 +100,12 @@ def read_documentation(module: Path) -> Spec:
         raise ValueError(f"{module} has no DOCUMENTATION")
     documentation: Spec = yaml.safe_load(text[1])
     return documentation
+
+
+def _entry(markdown: Path, entry: str) -> Spec:
+    """Return the spec of an entry point of the role that a README is of."""
+    spec: Spec = yaml.safe_load((markdown.parent / "meta/argument_specs.yml").read_text())["argument_specs"][entry]
+    return spec
 
 
 def _flat(specs: Spec, prefix: str = "") -> Iterator[tuple[str, Spec]]:
@@ -123,4 +142,9 @@ def _meaning(spec: Spec) -> str:
     return text if told else f"{text} One of {', '.join(choices)}."
 
 
-_KINDS: dict[str, Callable[[Path, str], str]] = {"example": example, "options": options, "modules": modules}
+_KINDS: dict[str, Callable[[Path, str], str]] = {
+    "example": example,
+    "support": support,
+    "options": options,
+    "modules": modules,
+}

@@ -8,12 +8,13 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from docs import COLLECTION, ROOT
-from docs.includes import fill, options, read_documentation
+from docs.includes import EXAMPLES, fill, options, read_documentation, support
 from docs.markup import to_markdown
 from docs.site import relink
 from house_rules import repository_files
@@ -23,6 +24,14 @@ ROLES = sorted(path.parent for path in COLLECTION.glob("roles/*/README.md"))
 MODULES = sorted((COLLECTION / "plugins/modules").glob("*.py"))
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE_BLOCK = re.compile(r"^ *```.*?^ *```$", re.DOTALL | re.MULTILINE)
+# What Ansible's own modules do not support, as their code has it (fetch claims more); and those that a role uses to
+# look, in check mode as well.
+UNSUPPORTED = {
+    "ansible.builtin.command": {"check_mode", "diff_mode"},
+    "ansible.builtin.fetch": {"check_mode", "diff_mode"},
+    "ansible.builtin.user": {"diff_mode"},
+}
+LOOK = ("ansible.builtin.getent", "ansible.builtin.uri")
 # What stands in a quoted message for what differs from case to case.
 GAP = "…"
 
@@ -97,9 +106,41 @@ def test_a_role_has_its_page(role: Path) -> None:
     text = (role / "README.md").read_text()
     entries = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]
     wanted = [f"example: docs/examples/{role.name}/{which}.yml" for which in ("minimal", "full")]
-    wanted += [f"options: {entry}" for entry in entries]
+    wanted += [f"{block}: {entry}" for entry in entries for block in ("support", "options")]
     assert text.startswith(f"# modelyard.mlops.{role.name}\n")
     assert [block for block in wanted if f"<!-- {block} -->" not in text] == []
+
+
+def tasks(role: Path, file: str) -> Iterator[dict[str, Any]]:
+    """Yield the tasks of a role's file, and of those that it imports."""
+    for task in yaml.safe_load((role / "tasks" / file).read_text()):
+        if imported := task.get("ansible.builtin.import_tasks"):
+            yield from tasks(role, imported)
+        else:
+            yield task
+
+
+def unsupported(task: dict[str, Any]) -> set[str]:
+    """Return what a task does not support in full."""
+    (module,) = [name for name in task if "." in name]
+    if module.startswith("modelyard.mlops."):
+        attributes = read_documentation(COLLECTION / f"plugins/modules/{module.rpartition('.')[2]}.py")["attributes"]
+        return {name for name, attribute in attributes.items() if attribute["support"] in ("partial", "none")}
+    if module == "ansible.builtin.command" and "creates" in task[module]:
+        return {"diff_mode"}
+    acts = task.get("check_mode") is False and module not in LOOK
+    return UNSUPPORTED.get(module, set()) | ({"check_mode"} if acts else set())
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: str(role.name))
+def test_a_role_says_what_it_supports(role: Path) -> None:
+    specs = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]
+    for entry, spec in specs.items():
+        attributes = spec["attributes"]
+        assert list(attributes) == ["check_mode", "diff_mode", "idempotent"]
+        lacking = {name for name, attribute in attributes.items() if attribute["support"] != "full"}
+        assert lacking == set().union(*map(unsupported, tasks(role, f"{entry}.yml"))), entry
+        assert [name for name in sorted(lacking) if "details" not in attributes[name]] == []
 
 
 def stated(specs: dict[str, dict[str, object]], prefix: str = "") -> Iterator[str]:
@@ -184,6 +225,8 @@ def test_options_are_a_table_with_nested_ones_below(tmp_path: Path) -> None:
     (tmp_path / "meta/argument_specs.yml").write_text(yaml.safe_dump({"argument_specs": {"main": {"options": specs}}}))
     (tmp_path / "defaults/main.yml").write_text("r_list: '{{ others }}'\n")
     assert options(tmp_path / "README.md", "main").splitlines() == [
+        EXAMPLES,
+        "",
         "| option | type | default | meaning |",
         "|---|---|---|---|",
         "| `r_list` | list of dict | `{{ others }}` | Things. |",
@@ -194,6 +237,22 @@ def test_options_are_a_table_with_nested_ones_below(tmp_path: Path) -> None:
         "| option | type | default | meaning |",
         "|---|---|---|---|",
         "| `port` | int | `1` | A port. |",
+    ]
+
+
+def test_support_is_a_table_with_the_details(tmp_path: Path) -> None:
+    (tmp_path / "meta").mkdir()
+    attributes = {
+        "check_mode": {"support": "partial", "description": "Says it.", "details": "Not of O(this)."},
+        "idempotent": {"support": "full", "description": "Stays."},
+    }
+    specs = {"argument_specs": {"backup": {"attributes": attributes}}}
+    (tmp_path / "meta/argument_specs.yml").write_text(yaml.safe_dump(specs))
+    assert support(tmp_path / "README.md", "backup").splitlines() == [
+        "| | support | meaning |",
+        "|---|---|---|",
+        "| check mode | partial | Says it. Not of `this`. |",
+        "| idempotent | full | Stays. |",
     ]
 
 

@@ -41,9 +41,19 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Remove what is not in the list any more
+- name: Remove what is not in the list any more, with only what is required
   modelyard.mlops.app_reconcile:
     apps: "{{ app_deploy_apps | map(attribute='name') }}"
+  become: true
+
+- name: Remove all apps, with every option
+  modelyard.mlops.app_reconcile:
+    apps: []
+    allow_empty: true
+    by: "{{ lookup('ansible.builtin.env', 'USER') }}"
+    commit: abc1234
+    break_lock: true
+  become: true
 """
 
 RETURN = r"""

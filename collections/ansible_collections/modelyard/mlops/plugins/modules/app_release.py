@@ -113,22 +113,80 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Serve an app
+- name: Serve an app, with only what is required
+  modelyard.mlops.app_release:
+    name: shop
+    image: example/shop:1.4.2
+    slots: [18083, 18084]
+  become: true
+
+- name: Serve an app with a model, with every option
   modelyard.mlops.app_release:
     name: iris
+    state: present
     image: modelyard/iris-api:abc1234
+    image_key: "{{ image_transfer_results['modelyard/iris-api:abc1234'].key }}"
     model:
       name: iris
-      version: "3"
-      path: /var/lib/modelyard/models/iris/3
+      version: "{{ model.version }}"
+      digest: "{{ model.digest }}"
+      path: "{{ model.path }}"
+    port: 8080
     slots: [18081, 18082]
+    env:
+      LOG_LEVEL: info
+    secrets:
+      API_TOKEN: "{{ vault_api_token }}"
+    user: "10001"
+    memory: 512m
+    cpus: 1.5
+    pids: 256
+    grace: 30
+    strategy: blue_green
+    keep_previous_running: true
     gate:
+      path: /ready
+      status: 200
+      contains: ready
+      in_a_row: 3
       budget: 120
+      timeout: 5
+    warm_up:
+      requests: 5
+      path: /predict
+      method: POST
+      body: "[[5.1, 3.5, 1.4, 0.2]]"
+      status: 200
+      contains: setosa
+    watch:
+      seconds: 10
+      min_requests: 20
+      error_margin_percent: 1
+      latency_ratio: 2
+      latency_margin_ms: 100
+    drain: 30
+    keep: 5
+    by: "{{ lookup('ansible.builtin.env', 'GITHUB_ACTOR') }}"
+    commit: abc1234
+    delivery: "{{ lookup('ansible.builtin.env', 'GITHUB_RUN_ID') }}"
+    force: false
+    break_lock: false
+  become: true
+
+- name: Go back to an earlier release, with every other option
+  modelyard.mlops.app_release:
+    name: iris
+    state: rolled_back
+    release: 3
+    by: "{{ lookup('ansible.builtin.env', 'USER') }}"
+    break_lock: true
+  become: true
 
 - name: Go back to the release that served before
   modelyard.mlops.app_release:
     name: iris
     state: rolled_back
+  become: true
 """
 
 RETURN = r"""

@@ -36,9 +36,17 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Read the ledgers
+- name: Read the ledgers, with only what is required
   modelyard.mlops.app_release_info:
+  become: true
   register: status
+
+- name: Read the last three deployments of one app, with every option
+  modelyard.mlops.app_release_info:
+    name: iris
+    limit: 3
+  become: true
+  register: iris
 """
 
 RETURN = r"""

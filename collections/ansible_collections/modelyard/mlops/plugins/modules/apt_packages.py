@@ -40,12 +40,19 @@ notes:
 """
 
 EXAMPLES = r"""
-- name: Install Docker's engine at one version
+- name: Install HAProxy at any version, with only what is required
+  modelyard.mlops.apt_packages:
+    packages:
+      haproxy: ""
+  become: true
+
+- name: Install Docker's engine at one version, with every option
   modelyard.mlops.apt_packages:
     packages:
       docker-ce: "5:27.5.1-*"
       docker-ce-cli: "5:27.5.1-*"
       containerd.io: ""
+  become: true
 """
 
 RETURN = r"""

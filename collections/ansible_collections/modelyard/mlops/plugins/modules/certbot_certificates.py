@@ -49,10 +49,19 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Have a certificate for iris.example.org
+- name: Have a certificate for iris.example.org, with only what is required
   modelyard.mlops.certbot_certificates:
     names: [iris.example.org]
     email: ops@example.org
+  become: true
+
+- name: Have certificates of an authority for trials, with every option
+  modelyard.mlops.certbot_certificates:
+    names: [iris.example.org, shop.example.org]
+    email: ops@example.org
+    server: https://acme-staging-v02.api.letsencrypt.org/directory
+    port: 8402
+  become: true
 """
 
 RETURN = r"""

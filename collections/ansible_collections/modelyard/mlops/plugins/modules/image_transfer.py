@@ -116,18 +116,38 @@ notes:
 """
 
 EXAMPLES = r"""
-- name: Bring an image that was built here
+- name: Bring an image that was built here, with only what is required
   modelyard.mlops.image_transfer:
     images:
       - name: modelyard/iris-api:3f2a1c9
   become: true
 
-- name: Bring an image out of a file
+- name: Bring images from everywhere, with every option
   modelyard.mlops.image_transfer:
     images:
+      - name: modelyard/iris-api:3f2a1c9
+        source: docker-daemon
+        reference: iris-api:build
       - name: modelyard/mlflow:3f2a1c9
         source: docker-archive
         path: artifacts/mlflow.tar
+      - name: modelyard/iris-train:3f2a1c9
+        source: oci
+        path: artifacts/iris-train
+      - name: example/tool:2.0.0
+        source: registry
+        reference: "registry.example.org/tool@sha256:{{ tool_digest }}"
+    credentials:
+      registry.example.org:
+        username: reader
+        password: "{{ vault_registry_password }}"
+    engine_socket: /var/run/docker.sock
+    staging: /var/lib/modelyard/images/staging
+    cache_path: /var/cache/modelyard/images
+    cache_max_gib: 50
+    cache_max_days: 30
+    keep: 3
+    apps: /var/lib/modelyard/apps
   become: true
 """
 

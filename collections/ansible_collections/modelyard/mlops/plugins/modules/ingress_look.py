@@ -45,8 +45,17 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Look at what is there
+- name: Look at what is there, with only what is required
   modelyard.mlops.ingress_look:
+  become: true
+  register: ingress_host
+
+- name: Look whether all is there and the ports are free, with every option
+  modelyard.mlops.ingress_look:
+    folder: /etc/haproxy
+    requires: [/etc/haproxy/self-signed.pem]
+    binds: [":80", ":443", "127.0.0.1:8404"]
+  become: true
   register: ingress_host
 """
 

@@ -50,9 +50,17 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Save MLflow's data
+- name: Save MLflow's data, with only what is required
   modelyard.mlops.mlflow_backup:
+  become: true
+
+- name: Save MLflow's data for a user who fetches it, with every option
+  modelyard.mlops.mlflow_backup:
+    folder: /var/lib/modelyard/backups/mlflow
     keep: 14
+    owner: deploy
+    socket: /var/run/docker.sock
+  become: true
 """
 
 RETURN = r"""

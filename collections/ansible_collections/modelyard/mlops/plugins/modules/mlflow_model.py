@@ -70,20 +70,34 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Fetch the model that is to serve
+- name: Fetch the model that is to serve, with only what is required
   modelyard.mlops.mlflow_model:
     tracking_uri: http://127.0.0.1:5000/mlflow
     name: iris
     alias: champion
+  become: true
   register: model
 
-- name: Fetch one version through the ingress, with a login
+- name: Fetch one version through the ingress, with every option
+  modelyard.mlops.mlflow_model:
+    tracking_uri: https://ml.example.com/mlflow
+    username: deploy
+    password: "{{ vault_mlflow_password }}"
+    ca_path: /etc/ssl/certs/team.pem
+    name: iris
+    version: "7"
+    dest: /var/lib/modelyard/models
+    timeout: 60
+  become: true
+
+- name: Fetch what an alias points to, with every other option
   modelyard.mlops.mlflow_model:
     tracking_uri: https://ml.example.com/mlflow
     username: deploy
     password: "{{ vault_mlflow_password }}"
     name: iris
-    version: "7"
+    alias: challenger
+  become: true
 """
 
 RETURN = r"""

@@ -55,13 +55,20 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Go back to what was saved last
+- name: Go back to what was saved last, with only what is required
   modelyard.mlops.mlflow_restore:
+  become: true
 
-- name: Go back to what was before an upgrade
+- name: Go back to what was before an upgrade, with every option
   modelyard.mlops.mlflow_restore:
+    folder: /var/lib/modelyard/backups/mlflow
     backup: mlflow-20300101T021500Z-before-upgrade.tar.gz
     image: team/mlflow:3.3.0
+    keep: 7
+    start_timeout: 300
+    upgrade_timeout: 3600
+    socket: /var/run/docker.sock
+  become: true
 """
 
 RETURN = r"""

@@ -115,24 +115,46 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Run MLflow with its database and its artifacts in a folder
+- name: Run MLflow with its database and its artifacts in a folder, with only what is required
   modelyard.mlops.mlflow_server:
     image: team/mlflow:3.4.0
     data: /var/lib/modelyard/mlflow
     uid: 10001
-    prefix: /mlflow
+  become: true
 
-- name: Run MLflow on PostgreSQL and S3
+- name: Run MLflow on PostgreSQL and S3, with every option
   modelyard.mlops.mlflow_server:
     image: team/mlflow:3.4.0
+    image_key: "{{ image_transfer_results['team/mlflow:3.4.0'].key }}"
     data: /var/lib/modelyard/mlflow
     uid: 10001
+    port: 5000
+    prefix: /mlflow
+    allowed_hosts: [ml.example.com]
+    workers: 2
+    memory: 2g
     postgresql:
       host: db.example.com
+      port: 5432
+      database: mlflow
+      user: mlflow
       password: "{{ vault_mlflow_database_password }}"
+      sslmode: verify-full
+      ca_path: /etc/ssl/certs/db.pem
     s3:
       bucket: team-models
+      prefix: mlflow
       region: eu-central-1
+      endpoint_url: https://s3.example.com
+      access_key_id: "{{ vault_mlflow_key_id }}"
+      secret_access_key: "{{ vault_mlflow_key }}"
+    secrets: /etc/modelyard/mlflow
+    backups: /var/lib/modelyard/backups/mlflow
+    keep: 7
+    start_timeout: 300
+    upgrade_timeout: 3600
+    socket: /var/run/docker.sock
+  become: true
 """
 
 RETURN = r"""

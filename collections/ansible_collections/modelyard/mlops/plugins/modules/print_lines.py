@@ -39,7 +39,11 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Say what runs
+- name: Say what comes next, with only what is required
+  modelyard.mlops.print_lines:
+    lines: [The release serves. Now the old one is drained.]
+
+- name: Say what runs, with every option
   modelyard.mlops.print_lines:
     lines: "{{ {inventory_hostname: status} | modelyard.mlops.release_table }}"
 """

@@ -134,15 +134,26 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Configure Prometheus
+- name: Write a file that no service reads, with only what is required
+  modelyard.mlops.service_config:
+    root: /etc/team
+    files:
+      contact.txt: "{{ team_contact }}"
+  become: true
+
+- name: Configure Prometheus, with every option
   modelyard.mlops.service_config:
     root: /etc/prometheus
     files:
       prometheus.yml: "{{ lookup('ansible.builtin.template', 'prometheus.yml.j2') }}"
       rules/team.yml: "{{ lookup('ansible.builtin.file', 'team.yml') }}"
     secrets:
-      secrets/remote_write_password: "{{ prometheus_remote_write_password }}"
+      secrets/remote_write_password: "{{ vault_prometheus_remote_write_password }}"
     owned: [rules, secrets]
+    allow_empty: true
+    units:
+      prometheus.service: "{{ lookup('ansible.builtin.template', 'prometheus.service.j2') }}"
+    owner: root
     group: prometheus
     mode: "0640"
     secret_mode: "0640"
@@ -154,6 +165,23 @@ EXAMPLES = r"""
     verify:
       url: http://127.0.0.1:9090/metrics
       newer: prometheus_config_last_reload_success_timestamp_seconds
+      timeout: 120
+  become: true
+
+- name: Configure the Docker engine, which answers behind a socket, with every other option
+  modelyard.mlops.service_config:
+    root: /etc/docker
+    files:
+      daemon.json: "{{ docker_daemon | to_nice_json }}"
+    validate: [dockerd, --validate, --config-file, "{root}/daemon.json"]
+    service: docker
+    action: restart
+    verify:
+      url: http://localhost/_ping
+      socket: /var/run/docker.sock
+      status: 200
+      contains: OK
+  become: true
 """
 
 RETURN = r"""

@@ -35,8 +35,8 @@ attributes:
     support: full
     details: Shows the inputs of the last run and those asked for.
   idempotent:
-    support: full
-    details: Unless O(force) is set, which asks for another run.
+    support: partial
+    details: Not with O(force), which asks for another run.
   action:
     support: full
     details: Its part on the controller waits in steps and shows the progress.
@@ -120,15 +120,37 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Train
+- name: Train, with only what is required
   modelyard.mlops.training_run:
     name: iris
     image: modelyard/iris-train:3f2a1c9
+    tracking_uri: http://127.0.0.1:5000/mlflow
+  become: true
+  register: training
+
+- name: Train, with every option
+  modelyard.mlops.training_run:
+    name: iris
+    image: modelyard/iris-train:3f2a1c9
+    image_key: "{{ image_transfer_results['modelyard/iris-train:3f2a1c9'].key }}"
     args: [pipeline]
     parameters:
       n_estimators: 50
       max_depth: 5
+    env:
+      LOG_LEVEL: info
+    data: /srv/iris
+    commit: 3f2a1c9
     tracking_uri: http://127.0.0.1:5000/mlflow
+    force: false
+    timeout: 7200
+    memory: 2g
+    user: "10001:10001"
+    root: /var/lib/modelyard/training
+    textfile_directory: /var/lib/modelyard/textfile
+    wait: 10
+    socket: /var/run/docker.sock
+  become: true
   register: training
 """
 

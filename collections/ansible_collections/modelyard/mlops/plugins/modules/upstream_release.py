@@ -51,12 +51,22 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Install Prometheus
+- name: Install Prometheus, with only what is required
   modelyard.mlops.upstream_release:
     folder: /opt/modelyard/prometheus
     version: 2.55.1
     url: https://github.com/prometheus/prometheus/releases/download/v2.55.1/prometheus-2.55.1.linux-amd64.tar.gz
     sha256: 19700bdd42ec31ee162e4079ebda4cd0a44432df4daa637141bdbea4b1cd8927
+  become: true
+
+- name: Install Prometheus over a slow line, with every option
+  modelyard.mlops.upstream_release:
+    folder: /opt/modelyard/prometheus
+    version: 2.55.1
+    url: https://github.com/prometheus/prometheus/releases/download/v2.55.1/prometheus-2.55.1.linux-amd64.tar.gz
+    sha256: 19700bdd42ec31ee162e4079ebda4cd0a44432df4daa637141bdbea4b1cd8927
+    timeout: 300
+  become: true
 """
 
 RETURN = r"""
