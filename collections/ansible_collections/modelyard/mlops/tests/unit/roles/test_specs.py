@@ -4,7 +4,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -84,6 +88,11 @@ def cases(wanted: str) -> list[Any]:
     return found
 
 
+def named(path: tuple[str, ...], message: str) -> bool:
+    """Say whether a message has the role's variable, and each name on the way from there to the option."""
+    return all(re.search(rf"\b{name}\b", message) for name in path)
+
+
 def spec_at(role: str, path: tuple[str, ...]) -> dict[str, Any]:
     return dict(every_option(options(role)))[path]
 
@@ -130,7 +139,7 @@ def test_variables_are_declared_and_used(role: str) -> None:
 def test_a_wrong_value_is_refused_by_name(role: str, path: tuple[str, ...]) -> None:
     spec = spec_at(role, path)
     wrong = WRONG.get(spec["type"], "none of the choices")
-    assert path[-1] in errors(role, given(options(role), path, wrong))
+    assert named(path, errors(role, given(options(role), path, wrong)))
     assert errors(role, given(options(role), path, right(spec))) == ""
 
 
@@ -141,7 +150,9 @@ def test_a_missing_value_is_named(role: str, path: tuple[str, ...]) -> None:
     for name in path[:-1]:
         inside = inside[name][0] if isinstance(inside[name], list) else inside[name]
     del inside[path[-1]]
-    assert f"missing required arguments: {path[-1]}" in errors(role, values)
+    message = errors(role, values)
+    assert f"missing required arguments: {path[-1]}" in message
+    assert named(path, message)
 
 
 @pytest.mark.parametrize(("role", "path"), cases("unknown"))
@@ -150,7 +161,32 @@ def test_an_unknown_key_is_named(role: str, path: tuple[str, ...]) -> None:
     value = right(spec)
     inside = value[0] if isinstance(value, list) else value
     inside["mistyped"] = 1
-    assert "mistyped" in errors(role, given(options(role), path, value))
+    assert named((*path, "mistyped"), errors(role, given(options(role), path, value)))
+
+
+def test_a_role_does_not_begin_with_a_wrong_value(tmp_path: Path) -> None:
+    path = ("ingress_apps", "strategy")
+    use = {
+        "name": "Use the role",
+        "ansible.builtin.include_role": {"name": "modelyard.mlops.ingress"},
+        "vars": given(options("ingress"), path, "at_once"),
+    }
+    play = {"name": "Try", "hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [use]}
+    (tmp_path / "try.yml").write_text(json.dumps([play]))
+    # With --check: should the role begin after all, it must not change the machine that runs the test.
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "playbook", "--check", "try.yml"],
+        cwd=tmp_path,
+        env=os.environ | {"ANSIBLE_COLLECTIONS_PATH": str(ROLES.parents[3]), "ANSIBLE_HOME": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert named(path, done.stdout)
+    assert re.findall(r"^TASK \[modelyard\.mlops\.ingress : (\w+)", done.stdout, re.MULTILINE) == ["Validating"]
+    assert re.search(r"^localhost .* changed=0 .* failed=1 ", done.stdout, re.MULTILINE)
 
 
 def bare(specs: dict[str, Any]) -> dict[str, Any]:
