@@ -93,6 +93,21 @@ def named(path: tuple[str, ...], message: str) -> bool:
     return all(re.search(rf"\b{name}\b", message) for name in path)
 
 
+def run_playbook(folder: Path, plays: list[dict[str, Any]], *arguments: str) -> tuple[int, str]:
+    """Run plays with --check: what begins after all must not change the machine of the tests."""
+    (folder / "try.yml").write_text(json.dumps(plays))
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "playbook", "--check", *arguments, "try.yml"],
+        cwd=folder,
+        env=os.environ | {"ANSIBLE_COLLECTIONS_PATH": str(ROLES.parents[3]), "ANSIBLE_HOME": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
 def spec_at(role: str, path: tuple[str, ...]) -> dict[str, Any]:
     return dict(every_option(options(role)))[path]
 
@@ -172,21 +187,46 @@ def test_a_role_does_not_begin_with_a_wrong_value(tmp_path: Path) -> None:
         "vars": given(options("ingress"), path, "at_once"),
     }
     play = {"name": "Try", "hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [use]}
-    (tmp_path / "try.yml").write_text(json.dumps([play]))
-    # With --check: should the role begin after all, it must not change the machine that runs the test.
-    done = subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", "--check", "try.yml"],
-        cwd=tmp_path,
-        env=os.environ | {"ANSIBLE_COLLECTIONS_PATH": str(ROLES.parents[3]), "ANSIBLE_HOME": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
+    code, output = run_playbook(tmp_path, [play])
+    assert code != 0
+    assert named(path, output)
+    assert re.findall(r"^TASK \[modelyard\.mlops\.ingress : (\w+)", output, re.MULTILINE) == ["Validating"]
+    assert re.search(r"^localhost .* changed=0 .* failed=1 ", output, re.MULTILINE)
+
+
+def test_the_playbook_check_finds_what_is_wrong_before_any_host_is_changed(tmp_path: Path) -> None:
+    app = {"name": "shop", "image": "shop:1", "slots": [18081, 18082]}
+    hosts: dict[str, Any] = {
+        "right": {"modelyard_apps": [app], "docker_install": "package"},
+        "mistyped": {"docker_install": "by_hand"},
+        "inside": {"modelyard_apps": [app | {"strategy": "at_once"}]},
+        "lacking": {},
+    }
+    inventory = {"all": {"hosts": hosts, "children": {"tracking": {"hosts": {"lacking": {}}}}}}
+    (tmp_path / "hosts.yml").write_text(json.dumps(inventory))
+    roles = {"all": ["docker", "ingress", "app_deploy"], "tracking": ["mlflow"]}
+    check = {
+        "name": "Check",
+        "ansible.builtin.import_playbook": "modelyard.mlops.check",
+        "vars": {"check_roles": roles},
+    }
+    change = {"name": "Change", "ansible.builtin.debug": {"msg": "too early"}}
+    code, output = run_playbook(
+        tmp_path, [check, {"name": "Try", "hosts": "all", "gather_facts": False, "tasks": [change]}], "-i", "hosts.yml"
     )
-    assert done.returncode != 0
-    assert named(path, done.stdout)
-    assert re.findall(r"^TASK \[modelyard\.mlops\.ingress : (\w+)", done.stdout, re.MULTILINE) == ["Validating"]
-    assert re.search(r"^localhost .* changed=0 .* failed=1 ", done.stdout, re.MULTILINE)
+    assert code != 0
+    assert "TASK [Change]" not in output
+    refused = dict(re.findall(r"^failed: \[(\w+)\] .*\"argument_errors\": (\[.*?\])", output, re.MULTILINE))
+    assert set(refused) == set(hosts) - {"right"}
+    assert named(("docker_install",), refused["mistyped"])
+    assert named(("app_deploy_apps", "strategy"), refused["inside"])
+    assert named(("mlflow_image",), refused["lacking"])
+
+
+def test_the_playbook_check_knows_every_role() -> None:
+    (play,) = load(ROLES.parent / "playbooks/check.yml")
+    (task,) = play["tasks"]
+    assert sorted(task["vars"]["all_roles"]) == NAMES
 
 
 def bare(specs: dict[str, Any]) -> dict[str, Any]:
