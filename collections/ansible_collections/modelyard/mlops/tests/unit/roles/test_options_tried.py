@@ -3,7 +3,8 @@
 """Every option of every role is set by a molecule scenario to more than its default, or UNTRIED says why not.
 
 What an option is set to is looked up in the scenario's files: below its name, and below the names of the variables in
-its expression. The scenario `examples` does not count: it only previews.
+its expression. The scenario `examples` does not count: it only previews. What a role only checks for another one, whose
+option it is, is tried there.
 """
 
 from __future__ import annotations
@@ -118,6 +119,8 @@ def given(role: str) -> Iterator[tuple[Path, dict[str, Any]]]:
 def untried(options: dict[str, Any], found: list[tuple[Path, dict[str, Any]]], path: str = "") -> Iterator[str]:
     """Yield the options that none of these dictionaries, each of a scenario, sets to more than the default."""
     for name, spec in options.items():
+        if str(spec["description"]).startswith("See the role "):
+            continue
         inside = [(scenario, value) for scenario, one in found if name in one for value in values(scenario, one[name])]
         if all(value == spec.get("default") for _scenario, value in inside):
             yield f"{path}{name}"

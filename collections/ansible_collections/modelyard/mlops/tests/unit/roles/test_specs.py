@@ -4,7 +4,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -84,6 +88,26 @@ def cases(wanted: str) -> list[Any]:
     return found
 
 
+def named(path: tuple[str, ...], message: str) -> bool:
+    """Say whether a message has the role's variable, and each name on the way from there to the option."""
+    return all(re.search(rf"\b{name}\b", message) for name in path)
+
+
+def run_playbook(folder: Path, plays: list[dict[str, Any]], *arguments: str) -> tuple[int, str]:
+    """Run plays with --check: what begins after all must not change the machine of the tests."""
+    (folder / "try.yml").write_text(json.dumps(plays))
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "playbook", "--check", *arguments, "try.yml"],
+        cwd=folder,
+        env=os.environ | {"ANSIBLE_COLLECTIONS_PATH": str(ROLES.parents[3]), "ANSIBLE_HOME": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
 def spec_at(role: str, path: tuple[str, ...]) -> dict[str, Any]:
     return dict(every_option(options(role)))[path]
 
@@ -130,7 +154,7 @@ def test_variables_are_declared_and_used(role: str) -> None:
 def test_a_wrong_value_is_refused_by_name(role: str, path: tuple[str, ...]) -> None:
     spec = spec_at(role, path)
     wrong = WRONG.get(spec["type"], "none of the choices")
-    assert path[-1] in errors(role, given(options(role), path, wrong))
+    assert named(path, errors(role, given(options(role), path, wrong)))
     assert errors(role, given(options(role), path, right(spec))) == ""
 
 
@@ -141,7 +165,9 @@ def test_a_missing_value_is_named(role: str, path: tuple[str, ...]) -> None:
     for name in path[:-1]:
         inside = inside[name][0] if isinstance(inside[name], list) else inside[name]
     del inside[path[-1]]
-    assert f"missing required arguments: {path[-1]}" in errors(role, values)
+    message = errors(role, values)
+    assert f"missing required arguments: {path[-1]}" in message
+    assert named(path, message)
 
 
 @pytest.mark.parametrize(("role", "path"), cases("unknown"))
@@ -150,9 +176,71 @@ def test_an_unknown_key_is_named(role: str, path: tuple[str, ...]) -> None:
     value = right(spec)
     inside = value[0] if isinstance(value, list) else value
     inside["mistyped"] = 1
-    assert "mistyped" in errors(role, given(options(role), path, value))
+    assert named((*path, "mistyped"), errors(role, given(options(role), path, value)))
 
 
-def test_roles_that_read_one_list_of_apps_know_the_same_of_an_app() -> None:
-    of_ingress, of_deploy = options("ingress")["ingress_apps"], options("app_deploy")["app_deploy_apps"]
-    assert set(of_ingress["options"]) == set(of_deploy["options"])
+def test_a_role_does_not_begin_with_a_wrong_value(tmp_path: Path) -> None:
+    path = ("ingress_apps", "strategy")
+    use = {
+        "name": "Use the role",
+        "ansible.builtin.include_role": {"name": "modelyard.mlops.ingress"},
+        "vars": given(options("ingress"), path, "at_once"),
+    }
+    play = {"name": "Try", "hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [use]}
+    code, output = run_playbook(tmp_path, [play])
+    assert code != 0
+    assert named(path, output)
+    assert re.findall(r"^TASK \[modelyard\.mlops\.ingress : (\w+)", output, re.MULTILINE) == ["Validating"]
+    assert re.search(r"^localhost .* changed=0 .* failed=1 ", output, re.MULTILINE)
+
+
+def test_the_playbook_check_finds_what_is_wrong_before_any_host_is_changed(tmp_path: Path) -> None:
+    app = {"name": "shop", "image": "shop:1", "slots": [18081, 18082]}
+    hosts: dict[str, Any] = {
+        "right": {"modelyard_apps": [app], "docker_install": "package"},
+        "mistyped": {"docker_install": "by_hand"},
+        "inside": {"modelyard_apps": [app | {"strategy": "at_once"}]},
+        "lacking": {},
+    }
+    inventory = {"all": {"hosts": hosts, "children": {"tracking": {"hosts": {"lacking": {}}}}}}
+    (tmp_path / "hosts.yml").write_text(json.dumps(inventory))
+    roles = {"all": ["docker", "ingress", "app_deploy"], "tracking": ["mlflow"]}
+    check = {
+        "name": "Check",
+        "ansible.builtin.import_playbook": "modelyard.mlops.check",
+        "vars": {"check_roles": roles},
+    }
+    change = {"name": "Change", "ansible.builtin.debug": {"msg": "too early"}}
+    code, output = run_playbook(
+        tmp_path, [check, {"name": "Try", "hosts": "all", "gather_facts": False, "tasks": [change]}], "-i", "hosts.yml"
+    )
+    assert code != 0
+    assert "TASK [Change]" not in output
+    refused = dict(re.findall(r"^failed: \[(\w+)\] .*\"argument_errors\": (\[.*?\])", output, re.MULTILINE))
+    assert set(refused) == set(hosts) - {"right"}
+    assert named(("docker_install",), refused["mistyped"])
+    assert named(("app_deploy_apps", "strategy"), refused["inside"])
+    assert named(("mlflow_image",), refused["lacking"])
+
+
+def test_the_playbook_check_knows_every_role() -> None:
+    (play,) = load(ROLES.parent / "playbooks/check.yml")
+    (task,) = play["tasks"]
+    assert sorted(task["vars"]["all_roles"]) == NAMES
+
+
+def bare(specs: dict[str, Any]) -> dict[str, Any]:
+    """Return options as Ansible sees them, without what is told of them."""
+    return {
+        name: {key: bare(value) if key == "options" else value for key, value in spec.items() if key != "description"}
+        for name, spec in specs.items()
+    }
+
+
+def test_roles_that_read_one_list_of_apps_refuse_the_same() -> None:
+    """The ingress is the first of them on a host: what is wrong with an app must not wait for app_deploy."""
+    of_ingress = bare(options("ingress")["ingress_apps"]["options"])
+    of_deploy = bare(options("app_deploy")["app_deploy_apps"]["options"])
+    # The ingress also serves apps that something else than app_deploy runs.
+    assert of_deploy["image"].pop("required")
+    assert of_ingress == of_deploy
