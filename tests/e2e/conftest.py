@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import executed
 import pytest
 import yaml
 from receiver import Receiver
@@ -179,6 +180,11 @@ class E2EYard:
         return {
             host: int(changed) for host, changed in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", last, re.MULTILINE)
         }
+
+    def executed(self) -> dict[str, int]:
+        """Return how many tasks each role executed in the last playbook that ran, on the host with most of them."""
+        log = (self.state / "delivery.log").read_text()
+        return executed.by_role(log.split("PLAY RECAP")[-2])
 
 
 class Requests:

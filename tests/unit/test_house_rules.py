@@ -40,10 +40,15 @@ def test_what_only_looks_alike_is_not_found() -> None:
     assert list(house_rules.check("a.py", text)) == []
 
 
-@pytest.mark.parametrize("path", ["a.py", "b/main.tf", "images/x/Dockerfile", "Makefile"])
+@pytest.mark.parametrize("path", ["a.py", "b/main.tf", "c.yml", "images/x/Dockerfile", "Makefile"])
 def test_a_source_file_names_its_licence(path: str) -> None:
     assert len(list(house_rules.check(path, "x = 1\n"))) == 1
     assert list(house_rules.check(path, f"# {house_rules.LICENCE}\nx = 1\n")) == []
+
+
+@pytest.mark.parametrize("path", ["x/changelogs/fragments/a.yml", "all/vault.yml", "team.sops.yml"])
+def test_what_a_tool_writes_names_no_licence(path: str) -> None:
+    assert list(house_rules.check(path, "x: 1\n")) == []
 
 
 def test_a_script_without_a_suffix_is_a_source_file() -> None:
@@ -51,6 +56,7 @@ def test_a_script_without_a_suffix_is_a_source_file() -> None:
 
 
 def test_a_long_yaml_file_is_found() -> None:
-    assert list(house_rules.check("a.yml", "a: 1\n" * 150)) == []
-    assert len(list(house_rules.check("a.yml", "a: 1\n" * 151))) == 1
+    licence = f"# {house_rules.LICENCE}\n"
+    assert list(house_rules.check("a.yml", licence + "a: 1\n" * 149)) == []
+    assert len(list(house_rules.check("a.yml", licence + "a: 1\n" * 150))) == 1
     assert list(house_rules.check("a.json", "1\n" * 151)) == []

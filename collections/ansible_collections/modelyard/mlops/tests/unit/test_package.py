@@ -52,6 +52,12 @@ def test_what_an_execution_environment_needs_is_there() -> None:
         assert (COLLECTION / file).is_file()
 
 
+def test_an_execution_environment_takes_every_ansible_core_that_is_supported() -> None:
+    environment = yaml.safe_load((COLLECTION / "execution-environment.yml").read_text())
+    supported = yaml.safe_load((COLLECTION / "meta/runtime.yml").read_text())["requires_ansible"]
+    assert environment["dependencies"]["ansible_core"]["package_pip"] == f"ansible-core{supported}"
+
+
 @pytest.mark.parametrize("kind", ["role", "playbook"])
 def test_changelog_names_every(kind: str) -> None:
     """antsibull-changelog finds new modules and filters itself, roles and playbooks only in fragments."""
