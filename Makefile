@@ -111,8 +111,8 @@ announce: ## Make a release on GitHub of what `make collection` built, with its 
 lint: setup-dev $(VENV)/checkov/.done ## All linters
 	@tests/lint
 
-sanity: setup-dev ## All of ansible-test's sanity tests, minutes; ARGS="pylint import" for some
-	@$(BIN)/python tests/sanity.py $(ARGS)
+sanity: setup-dev ## All of ansible-test's sanity tests, minutes; ARGS="pylint import" for some, CORE=2.17 for that core's
+	@$(if $(CORE),"$$(tests/core_env $(CORE))",$(BIN))/python tests/sanity.py $(ARGS)
 
 importer: setup-dev ## What Galaxy's importer says of the built collection, two minutes
 	@tests/importer

@@ -81,7 +81,7 @@ class Live:
             for item in self.dashboard["annotations"]["list"]
             for one in self._range(self.filled(item["expr"]), span)
         ]
-        moments = {float(at) for one in found for at, _ in one["values"]}
+        moments = {float(at) for one in found for at, _value in one["values"]}
         # What is true for a minute happened once.
         return [at for at in sorted(moments) if at - span.step not in moments]
 

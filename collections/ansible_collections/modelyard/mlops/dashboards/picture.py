@@ -116,10 +116,10 @@ def _stat(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]], span:
     colour = _level(defaults["thresholds"]["steps"], value)
     text = shown(value, defaults["unit"])
     axes.text(0.5, 0.46, text, ha="center", va="center", fontsize=20, fontweight="bold", color=colour, zorder=3)
-    low, high = min(value for _, value in points), max(value for _, value in points)
+    low, high = min(value for _at, value in points), max(value for _at, value in points)
     if high > low:
-        x = [(at - span.start) / (span.end - span.start) for at, _ in points]
-        y = [0.02 + 0.2 * (value - low) / (high - low) for _, value in points]
+        x = [(at - span.start) / (span.end - span.start) for at, _value in points]
+        y = [0.02 + 0.2 * (value - low) / (high - low) for _at, value in points]
         axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.7, transform=axes.transAxes)
         axes.fill_between(x, 0, y, color=colour, alpha=0.12, linewidth=0, transform=axes.transAxes)
         axes.set_xlim(0, 1)
@@ -134,7 +134,7 @@ def _timeseries(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]],
         x, y = _with_gaps(series.points, span.step)
         axes.plot(x, y, color=colour, linewidth=1.2, label=series.legend or panel["title"], zorder=3)
         axes.fill_between(x, y, 0, color=colour, alpha=0.06, linewidth=0, zorder=2)
-    values = [value for series in lines for _, value in series.points if math.isfinite(value)]
+    values = [value for series in lines for _at, value in series.points if math.isfinite(value)]
     top = max(values, default=1.0) or 1.0
     if defaults["unit"] == "bool_yes_no" or (defaults["unit"] == "percentunit" and top > 0.5):
         top = max(top, 1.0)
@@ -170,7 +170,7 @@ def _legend(axes: Axes) -> None:
 def _heatmap(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]], span: Span) -> None:
     """How many fell into each bucket, which Prometheus counts together with all that are below it."""
     buckets = sorted(found[0], key=lambda series: float(series.labels["le"].replace("+Inf", "inf")))
-    moments = sorted({at for series in buckets for at, _ in series.points})
+    moments = sorted({at for series in buckets for at, _value in series.points})
     table = np.array([[dict(series.points).get(at, 0.0) for at in moments] for series in buckets])
     table = np.diff(table, axis=0, prepend=0.0).clip(min=0)
     used = np.flatnonzero(table.sum(axis=1) > 0)

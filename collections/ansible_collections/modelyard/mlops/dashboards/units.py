@@ -35,7 +35,7 @@ def shown(value: float, unit: str) -> str:
 def step(value: float, unit: str) -> float:
     """Return what one stands for in the text of a value, so that an axis has round texts rather than round values."""
     units = {"s": _SECONDS, "bytes": _BYTES, "Bps": _BYTES, "percentunit": ((0.01, "%"),)}.get(unit, ())
-    return next((factor for factor, _ in units if abs(value) >= factor), 1.0)
+    return next((factor for factor, _name in units if abs(value) >= factor), 1.0)
 
 
 def _scaled(value: float, units: tuple[tuple[float, str], ...], form: str) -> str | None:

@@ -139,7 +139,7 @@ def foreign(path: str, configuration: bytes | None, conffiles: str) -> bool:
 def occupied(binds: t.Iterable[str]) -> t.Iterator[str]:
     """Say of each address that something other than HAProxy has what that is."""
     for bind in binds:
-        address, _, port = bind.rpartition(":")
+        address, _colon, port = bind.rpartition(":")
         if is_free(int(port), address):
             continue
         others = listeners(int(port))

@@ -26,7 +26,7 @@ from ansible_collections.modelyard.mlops.tests.unit.dashboards.exported import (
 )
 
 BUILT = {name: json.loads(text) for name, text in rendered().items()}
-SHOWN = {name for dashboard in BUILT.values() for _, query in queries(dashboard) for name in metric_names(query)}
+SHOWN = {name for dashboard in BUILT.values() for _title, query in queries(dashboard) for name in metric_names(query)}
 
 
 def test_the_committed_files_are_what_the_code_builds() -> None:

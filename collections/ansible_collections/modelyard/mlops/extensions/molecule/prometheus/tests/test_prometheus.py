@@ -207,7 +207,7 @@ def queries(path: Path) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("path", sorted(DASHBOARDS.glob("*.json")), ids=lambda path: path.stem)
 def test_prometheus_understands_each_query_of_each_panel(host: Host, path: Path) -> None:
     assert queries(path)
-    for _, expression in queries(path):
+    for _title, expression in queries(path):
         answer = ask(host, "query", query=expression)
         assert answer["status"] == "success", f"{expression}: {answer.get('error')}"
 

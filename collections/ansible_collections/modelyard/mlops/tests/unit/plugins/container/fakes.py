@@ -80,4 +80,4 @@ class FakeContainers(Containers):
         self.containers.pop(name, None)
 
     def logs(self, name: str, lines: int | None = None) -> str:
-        return "".join(self.log.splitlines(keepends=True)[-lines if lines else None :])
+        return "".join(self.log.splitlines(keepends=True)[-(lines or 0) :])

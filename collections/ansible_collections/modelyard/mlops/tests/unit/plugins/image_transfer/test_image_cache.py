@@ -83,12 +83,12 @@ def test_damaged_chunk_is_dropped_and_comes_back_right(cache: Cache) -> None:
 
 
 def test_all_that_is_damaged_is_dropped_at_once(cache: Cache) -> None:
-    blobs = [cache.add([os.urandom(1000)]) for _ in range(4)]
+    blobs = [cache.add([os.urandom(1000)]) for _time in range(4)]
     gone, *damaged, whole = ((chunk, cache.read(chunk)) for blob in blobs for chunk in blob.chunks)
     for path in files(cache, "chunks"):
         if path.stem == gone[0].id:
             path.unlink()
-        if path.stem in {chunk.id for chunk, _ in damaged}:
+        if path.stem in {chunk.id for chunk, _content in damaged}:
             path.write_bytes(path.read_bytes()[::-1])
     cache.discard_damaged([blob.digest for blob in blobs])
     assert [cache.blob(blob.digest) is None for blob in blobs] == [True, True, True, False]

@@ -29,7 +29,7 @@ class FakeApp:
         """Take what an app takes."""
 
     def plan(self) -> tuple[dict[str, Any], bool]:
-        if self.problem:
+        if self.problem is not None:
             raise self.problem
         return self.planned
 

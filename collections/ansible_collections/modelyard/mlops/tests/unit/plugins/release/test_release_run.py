@@ -277,7 +277,7 @@ def test_what_a_delivery_brought_is_taken_back_once_and_may_be_tried_again(
 
 @pytest.mark.usefixtures("figures")
 def test_what_a_delivery_did_not_bring_stays(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    nothing, _ = app(host, monkeypatch, 0, state="rolled_back", delivery="tuesday").plan()
+    nothing, _changed = app(host, monkeypatch, 0, state="rolled_back", delivery="tuesday").plan()
     assert (nothing["action"], nothing["app"], nothing["recovered"]) == ("none", host.store.name, "")
     run(app(host, monkeypatch, 1, delivery="monday"))
     run(app(host, monkeypatch, 1, delivery="tuesday"))
