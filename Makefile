@@ -24,83 +24,83 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 ##@ The two commands
 .PHONY: up test
-up: setup ## Deliver everything to the rehearsal's hosts on this machine, and say where it is
+up: tools ## Deliver everything to the rehearsal's hosts on this machine, and say where it is
 	@$(DELIVERY) up $(ARGS)
 
-test: setup-dev ## Run every test: unit, molecule, end to end
+test: setup ## Run every test: unit, molecule, end to end
 	@$(BIN)/python tests/run.py $(ARGS)
 
 ##@ Delivery (ENV=rehearsal or production)
 .PHONY: deliver plan preview drift report terraform bootstrap images archives site train status load down secrets
 .PHONY: credentials rollback backup restore
-deliver: setup ## Terraform, images and site.yml: what a merge to main does
+deliver: tools ## Terraform, images and site.yml: what a merge to main does
 	@$(DELIVERY) deliver $(ARGS)
 
-plan: setup ## Say what a delivery would change in the cloud
+plan: tools ## Say what a delivery would change in the cloud
 	@$(DELIVERY) plan
 
-preview: setup ## Say what a delivery would change on the hosts
+preview: tools ## Say what a delivery would change on the hosts
 	@$(DELIVERY) preview
 
-drift: setup ## Say what is no longer as the commit says, in the cloud and on the hosts
+drift: tools ## Say what is no longer as the commit says, in the cloud and on the hosts
 	@$(DELIVERY) drift
 
-report: setup ## In a workflow: tell GitHub what WHAT=plan, preview, drift, deliver or train found
+report: tools ## In a workflow: tell GitHub what WHAT=plan, preview, drift, deliver or train found
 	@$(DELIVERY) report $(WHAT) $(NUMBER)
 
-terraform: setup ## Only Terraform (and, in the rehearsal, the hosts that stand in for instances)
+terraform: tools ## Only Terraform (and, in the rehearsal, the hosts that stand in for instances)
 	@$(DELIVERY) terraform
 
-bootstrap: setup ## Once per AWS account: the state's bucket, and access for REPOSITORY=owner/name
+bootstrap: tools ## Once per AWS account: the state's bucket, and access for REPOSITORY=owner/name
 	@$(DELIVERY) bootstrap $(REPOSITORY)
 
-images: setup ## Only build the images of this commit
+images: tools ## Only build the images of this commit
 	@$(DELIVERY) build
 
-archives: setup ## Save the images of this commit as archives (docker save)
+archives: tools ## Save the images of this commit as archives (docker save)
 	@$(DELIVERY) archives
 
 site: images ## Only playbooks/site.yml; ARGS="--check --diff --limit app" goes to ansible-playbook
 	@$(DELIVERY) play site.yml $(ARGS)
 
-train: setup ## Train once more and redeploy with the model that is best now
+train: tools ## Train once more and redeploy with the model that is best now
 	@$(DELIVERY) train $(ARGS)
 
-rollback: setup ## Bring an app's previous release back; APP=iris, optionally RELEASE=3
+rollback: tools ## Bring an app's previous release back; APP=iris, optionally RELEASE=3
 	@$(DELIVERY) play modelyard.mlops.rollback -e "app=$${APP:-iris}" $${RELEASE:+-e "release=$$RELEASE"} $(ARGS)
 
-backup: setup ## Save MLflow's database and artifacts on their host; TO=folder brings the backup here too
+backup: tools ## Save MLflow's database and artifacts on their host; TO=folder brings the backup here too
 	@$(DELIVERY) play modelyard.mlops.backup $(if $(TO),-e mlflow_backup_fetch=$(abspath $(TO))) $(ARGS)
 
-restore: setup ## Have MLflow continue with a backup: the newest, BACKUP=name on the host, or FILE=path here
+restore: tools ## Have MLflow continue with a backup: the newest, BACKUP=name on the host, or FILE=path here
 	@$(DELIVERY) play modelyard.mlops.restore $(if $(BACKUP),-e mlflow_restore_backup=$(BACKUP)) \
 	  $(if $(FILE),-e mlflow_restore_file=$(abspath $(FILE))) $(ARGS)
 
-status: setup ## Say what runs where, and its history
+status: tools ## Say what runs where, and its history
 	@$(DELIVERY) play modelyard.mlops.status $(ARGS)
 	@$(DELIVERY) status
 
-load: setup-dev ## Send predictions for a while: RATE=20 a second FOR=60 seconds, a share BAD=0.05, a share DRIFT=0.3
+load: setup ## Send predictions for a while: RATE=20 a second FOR=60 seconds, a share BAD=0.05, a share DRIFT=0.3
 	@RATE=$(or $(RATE),20) FOR=$(or $(FOR),60) HOST=http://$$($(DELIVERY) address) $(BIN)/python tests/load/run.py
 
-secrets: setup ## Make the environment's secrets that there are not yet: production's into its vault
+secrets: tools ## Make the environment's secrets that there are not yet: production's into its vault
 	@$(DELIVERY) secrets
 
-credentials: setup ## In a workflow: put the keys of its environment where SSH and Ansible look for them
+credentials: tools ## In a workflow: put the keys of its environment where SSH and Ansible look for them
 	@$(DELIVERY) credentials
 
-down: setup ## Remove everything that `make up` made, and nothing else
+down: tools ## Remove everything that `make up` made, and nothing else
 	@$(DELIVERY) down $${ARGS:+"$$ARGS"}
 
 ##@ The collection
 .PHONY: changelog collection publish announce
-changelog: setup-dev ## Release galaxy.yml's version: make its changelog of the fragments, for a commit
+changelog: setup ## Release galaxy.yml's version: make its changelog of the fragments, for a commit
 	@cd $(COLLECTION) && $(BIN)/antsibull-changelog release
 
-collection: setup ## Build it into dist/; for a release, with its TAG=v1.2.3
+collection: tools ## Build it into dist/; for a release, with its TAG=v1.2.3
 	@$(DELIVERY) collection $${TAG:+"$$TAG"}
 
-publish: setup ## Publish on Galaxy what `make collection` built
+publish: tools ## Publish on Galaxy what `make collection` built
 	@$(DELIVERY) publish
 
 announce: ## Make a release on GitHub of what `make collection` built, with its TAG=v1.2.3
@@ -108,55 +108,55 @@ announce: ## Make a release on GitHub of what `make collection` built, with its 
 
 ##@ Development
 .PHONY: lint sanity importer unit on-core molecule e2e benchmark dashboards pictures docs lock scenarios
-lint: setup-dev $(VENV)/checkov/.done ## All linters
+lint: setup $(VENV)/checkov/.done ## All linters
 	@tests/lint
 
-sanity: setup-dev ## All of ansible-test's sanity tests, minutes; ARGS="pylint import" for some, CORE=2.17 for that core's
+sanity: setup ## All of ansible-test's sanity tests, minutes; ARGS="pylint import" for some, CORE=2.17 for that core's
 	@$(if $(CORE),"$$(tests/core_env $(CORE))",$(BIN))/python tests/sanity.py $(ARGS)
 
-importer: setup-dev ## What Galaxy's importer says of the built collection, two minutes
+importer: setup ## What Galaxy's importer says of the built collection, two minutes
 	@tests/importer
 
-unit: setup-dev ## Unit tests, seconds
+unit: setup ## Unit tests, seconds
 	@$(BIN)/python tests/run.py unit $(ARGS)
 
-on-core: setup-dev ## The collection's unit tests on another ansible-core: CORE=2.17
+on-core: setup ## The collection's unit tests on another ansible-core: CORE=2.17
 	@tests/on_core $(CORE)
 
 # HOST_BASE=debian:trixie-slim for another system on the hosts, CORE=2.17 for another ansible-core on the controller.
-molecule: setup-dev ## Test roles on systemd hosts: all, or ROLE=docker
+molecule: setup ## Test roles on systemd hosts: all, or ROLE=docker
 	@$(if $(HOST_BASE),docker build --quiet --build-arg BASE="$(HOST_BASE)" --tag modelyard/host:molecule images/host)
 	@$(if $(CORE),PATH="$$(tests/core_env $(CORE)):$$PATH") \
 	  $(if $(HOST_BASE),MODELYARD_HOST_IMAGE=modelyard/host:molecule) $(BIN)/python tests/run.py molecule $(ROLE)
 
-e2e: setup-dev ## The whole delivery in an environment of its own
+e2e: setup ## The whole delivery in an environment of its own
 	@$(BIN)/python tests/run.py e2e
 
-benchmark: setup-dev ## Measure, beside the peer, in one run: TOPIC=a folder of tests/benchmarks
+benchmark: setup ## Measure, beside the peer, in one run: TOPIC=a folder of tests/benchmarks
 	@$(BIN)/python tests/benchmarks/$(TOPIC)/benchmark.py $(ARGS)
 
-dashboards: setup-dev ## Build the dashboards from their Python into the Grafana role
+dashboards: setup ## Build the dashboards from their Python into the Grafana role
 	@cd $(COLLECTION) && $(BIN)/python -m dashboards
 
-docs: setup-dev ## Bring the generated parts of READMEs up to date, and build the site into .cache/docs
+docs: setup ## Bring the generated parts of READMEs up to date, and build the site into .cache/docs
 	@PYTHONPATH=tests $(BIN)/python -m docs generate
 	@$(BIN)/python tests/terraform_readmes.py --write
 	@PYTHONPATH=tests $(BIN)/python -m docs site
 
-pictures: setup-dev ## Draw the dashboards with what a yard that is up has measured in the last MINUTES=30
+pictures: setup ## Draw the dashboards with what a yard that is up has measured in the last MINUTES=30
 	@ADDRESS=$$($(DELIVERY) address) PYTHONPATH=$(CURDIR)/playbooks:$(CURDIR)/collections $(BIN)/python tests/pictures.py
 
-lock: setup-dev ## Lock the Python requirements again, with hashes and without a registry's address
+lock: setup ## Lock the Python requirements again, with hashes and without a registry's address
 	@tests/lock $(ARGS)
 
 scenarios: ## List the roles that have a molecule scenario, as JSON
 	@python3 -c 'import json, sys; print(json.dumps(sys.argv[1:]))' $(SCENARIOS)
 
 ##@ Tools
-.PHONY: setup setup-dev clean help
-setup: $(VENV)/.tools ## Install the tools' environment into .venv and the collections into .ansible
+.PHONY: setup tools clean help
+setup: $(VENV)/.dev $(VENV)/iris/.done ## Install all that a contributor needs: the tools, and what the tests need
 
-setup-dev: $(VENV)/.dev $(VENV)/iris/.done
+tools: $(VENV)/.tools ## Install only what deliveries need: tools into .venv, collections into .ansible
 
 # Stamps say what was installed: a changed requirement installs again, an unchanged one costs nothing.
 $(VENV)/.tools: requirements.txt requirements.yml playbooks/delivery/ansible-wheel.txt

@@ -4,6 +4,7 @@
 python tests/run.py                    everything
 python tests/run.py unit               one level: unit, molecule or e2e
 python tests/run.py molecule docker    one suite of it
+python tests/run.py prepare            no test: the engine and the images that the tests' hosts need
 """
 
 from __future__ import annotations
@@ -100,7 +101,10 @@ LEVELS: dict[str, Callable[[], Iterator[Suite]]] = {"unit": unit, "e2e": e2e, "m
 
 
 def main(arguments: list[str]) -> int:
-    """Run the named level, or all; return the exit code."""
+    """Run the named level, or all, or only prepare the hosts; return the exit code."""
+    if arguments == ["prepare"]:
+        prepare_hosts()
+        return 0
     if arguments and arguments[0] not in LEVELS:
         print(f"✗ {arguments[0]} is no level of tests: there is {', '.join(LEVELS)}", file=sys.stderr)
         return 2
@@ -114,7 +118,7 @@ def main(arguments: list[str]) -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     if levels != ["unit"]:
-        _prepare_hosts()
+        prepare_hosts()
     outcomes: list[Outcome] = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for done in as_completed([pool.submit(suite.run) for suite in suites]):
@@ -126,7 +130,7 @@ def main(arguments: list[str]) -> int:
     return 1 if failed else 0
 
 
-def _prepare_hosts() -> None:
+def prepare_hosts() -> None:
     """Have the engine, the sandbox host's image and the images that scenarios deploy."""
     run = Run(LOGS / "prepare.log")
     with run.phase("engine and images for the hosts"):
