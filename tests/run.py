@@ -30,11 +30,13 @@ from delivery.errors import DeliveryError  # noqa: E402
 from delivery.run import Run  # noqa: E402
 
 AT_ONCE = 2
+# In every secret of a scenario; see shared/playbook.py there.
+CANARY = "canary_secret"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a suite came to; a suite that ends badly without a failed test counts as one failure."""
+    """What a suite came to; a suite that ends badly without a failed test counts as one failure, as each flaw does."""
 
     suite: str
     passed: int
@@ -42,17 +44,19 @@ class Outcome:
     skipped: int
     seconds: float
     log: Path
+    flaws: list[str]
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A command that tests something; `count` reads its results once it has ended."""
+    """A command that tests something; `count` reads its results once it has ended, and `flaws` what it printed."""
 
     name: str
     command: list[str]
     folder: Path
     env: dict[str, str]
     count: Callable[[Path], tuple[int, int, int]]
+    flaws: Callable[[Path], list[str]] = lambda _log: []
 
     def run(self) -> Outcome:
         """Run it, its output in a log of its own."""
@@ -69,7 +73,8 @@ class Suite:
         passed, failed, skipped = self.count(report if report.exists() else log)
         if (code != 0 and not failed) or (code == 0 and not passed):
             failed += 1
-        return Outcome(self.name, passed, failed, skipped, time.monotonic() - started, log)
+        flaws = self.flaws(log)
+        return Outcome(self.name, passed, failed + len(flaws), skipped, time.monotonic() - started, log, flaws)
 
 
 def unit() -> Iterator[Suite]:
@@ -86,7 +91,8 @@ def molecule() -> Iterator[Suite]:
         name = scenario.parent.name
         # Molecule writes a configuration of its own; the Makefile's must not win over it.
         env = {"NO_COLOR": "1", "ANSIBLE_CONFIG": ""}
-        yield Suite(f"molecule/{name}", ["molecule", "test", "-s", name], COLLECTION, env, _count_molecule)
+        command = ["molecule", "test", "-s", name]
+        yield Suite(f"molecule/{name}", command, COLLECTION, env, _count_molecule, _flaws_of_molecule)
 
 
 def e2e() -> Iterator[Suite]:
@@ -148,7 +154,8 @@ def _show(outcome: Outcome) -> None:
     if outcome.failed:
         print(f"  the end of {outcome.log}:", flush=True)
         lines = outcome.log.read_text(errors="replace").splitlines()
-        print("\n".join(f"  | {line}" for line in lines[-60:]), flush=True)
+        print("\n".join(f"  | {line}" for line in lines[-60:]))
+        print("".join(f"  ✗ {flaw}\n" for flaw in outcome.flaws), end="", flush=True)
 
 
 def _pytest(
@@ -173,6 +180,16 @@ def _count_molecule(log: Path) -> tuple[int, int, int]:
     found = {word: sum(map(int, re.findall(rf"(\d+) {word}\b.* in [\d.]+s", text))) for word in ("passed", "failed")}
     completed = "failed=0" in text.rpartition("SCENARIO RECAP")[2] if "SCENARIO RECAP" in text else False
     return found["passed"] + completed, found["failed"], 0
+
+
+def _flaws_of_molecule(log: Path) -> list[str]:
+    """Name each line with which Ansible says that something will go, or that has one of the scenario's secrets."""
+    lines = enumerate(log.read_text(errors="replace").splitlines(), 1)
+    return [
+        f"{log.name}:{number}: {line.strip()}"
+        for number, line in lines
+        if line.lstrip().startswith("[DEPRECATION WARNING]") or CANARY in line
+    ]
 
 
 if __name__ == "__main__":

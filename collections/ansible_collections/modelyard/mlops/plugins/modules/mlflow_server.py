@@ -330,9 +330,20 @@ class Task:
         return self._folders.find(self._files) or f"{self._options['secrets']}/secrets-new"
 
 
+class QuietModule(AnsibleModule):
+    """A module whose options are not written to the journal.
+
+    Secrets within an option would be there as Python writes them, with each backslash doubled, and so not be masked.
+    """
+
+    def _log_invocation(self) -> None:
+        pass
+
+
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    # AnsibleModule has no types.
+    module = QuietModule(argument_spec=ARGUMENTS, supports_check_mode=True)  # type: ignore[no-untyped-call]
     task = Task(module, Engine(module.params["socket"]))
     try:
         check(module.params)

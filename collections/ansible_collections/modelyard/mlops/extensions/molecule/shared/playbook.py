@@ -13,6 +13,9 @@ SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 INVENTORY = os.environ["MOLECULE_INVENTORY_FILE"]
 CONVERGE = str(SCENARIO / "converge.yml")
 
+#: In every secret that a scenario gives to a role.
+CANARY = "canary_secret"
+
 #: The environment in which a run prints its results, and nothing else, as JSON.
 AS_JSON = {
     "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
