@@ -30,6 +30,8 @@ from delivery.errors import DeliveryError  # noqa: E402
 from delivery.run import Run  # noqa: E402
 
 AT_ONCE = 2
+# The release of Debian that some hosts have; the others have images.SUITE.
+OTHER_DEBIAN = "trixie"
 # In every secret of a scenario; see shared/playbook.py there.
 CANARY = "canary_secret"
 
@@ -86,13 +88,12 @@ def unit() -> Iterator[Suite]:
 
 
 def molecule() -> Iterator[Suite]:
-    """Yield a suite for each role, on hosts of its own."""
-    for scenario in sorted((COLLECTION / "extensions/molecule").glob("*/molecule.yml")):
-        name = scenario.parent.name
-        # Molecule writes a configuration of its own; the Makefile's must not win over it.
-        env = {"NO_COLOR": "1", "ANSIBLE_CONFIG": ""}
-        command = ["molecule", "test", "-s", name]
-        yield Suite(f"molecule/{name}", command, COLLECTION, env, _count_molecule, _flaws_of_molecule)
+    """Yield a suite for each role, on hosts of its own, and some once more on hosts of another Debian."""
+    names = sorted(file.parent.name for file in (COLLECTION / "extensions/molecule").glob("*/molecule.yml"))
+    yield from map(_molecule, names)
+    # The roles that depend most on what the distribution brings: an engine, and HAProxy.
+    for name in ("docker", "ingress"):
+        yield _molecule(name, OTHER_DEBIAN)
 
 
 def e2e() -> Iterator[Suite]:
@@ -141,7 +142,8 @@ def prepare_hosts() -> None:
     run = Run(LOGS / "prepare.log")
     with run.phase("engine and images for the hosts"):
         engine.ensure(run, LOGS)
-        images.build_host(run, ROOT)
+        for debian in (images.SUITE, OTHER_DEBIAN):
+            images.build_host(run, ROOT, debian)
         images.build(run, ROOT, "dev")
 
 
@@ -163,6 +165,21 @@ def _pytest(
 ) -> Suite:
     command = [str(python), "-m", "pytest", str(folder), "-p", "no:cacheprovider", "--junit-xml={report}", *options]
     return Suite(name, command, ROOT, {"PYTHONPATH": str(ROOT / path)}, _count_junit)
+
+
+def _molecule(scenario: str, debian: str = "") -> Suite:
+    name = f"{scenario}-{debian}" if debian else scenario
+    env = {
+        "NO_COLOR": "1",
+        # Molecule writes a configuration of its own; the Makefile's must not win over it.
+        "ANSIBLE_CONFIG": "",
+        # Its own choice is by the name of the collection's folder, which is the same in every checkout.
+        "MOLECULE_EPHEMERAL_DIRECTORY": str(LOGS / "molecule" / name),
+    }
+    if debian:
+        env["MODELYARD_HOST_IMAGE"] = f"{images.HOST.name}:{debian}"
+    command = ["molecule", "test", "-s", scenario]
+    return Suite(f"molecule/{name}", command, COLLECTION, env, _count_molecule, _flaws_of_molecule)
 
 
 def _count_junit(report: Path) -> tuple[int, int, int]:
