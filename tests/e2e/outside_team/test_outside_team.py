@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Another team: a folder with nothing of this repository but the collection's archive, and its README's quick start.
 
-The files and the commands are those of the README, by the letter. What stands for the team's own world is in PLACES,
-and in the folder `team`.
+Its Ansible is ansible-core in an environment of its own, with nothing else of what this repository installs. The files
+and the commands are those of the README, by the letter. What stands for the team's own world is in `places`, and in the
+folder `team`.
 """
 
 from __future__ import annotations
@@ -48,12 +49,16 @@ def run(*command: str | Path, cwd: Path | None = None, env: dict[str, str] | Non
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The team's folder: what is its own, a key, and the archive."""
+    """The team's folder: what is its own, a key, the archive, and Ansible."""
     folder = tmp_path_factory.mktemp("team") / "delivery"
     shutil.copytree(TEAM, folder)
     run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key")
     program = Path(sys.executable).with_name("ansible-galaxy")
     run(program, "collection", "build", "--output-path", folder, COLLECTION)
+    run(sys.executable, "-m", "venv", "--without-pip", folder / ".venv")
+    uv = Path(sys.executable).with_name("uv")
+    lock = ROOT / "requirements.txt"
+    run(uv, "pip", "install", "--quiet", "--python", folder / ".venv", "--constraint", lock, "ansible-core")
     return folder
 
 
@@ -79,8 +84,10 @@ def hosts(folder: Path) -> Iterator[list[str]]:
 def shell(line: str, folder: Path) -> str:
     """Run a line of the README as somebody would who has the tools, and no variable of this repository's."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    ours = str(Path(sys.executable).parent)
+    path = [str(folder / ".venv/bin"), *(each for each in environment["PATH"].split(":") if each != ours)]
     environment |= {
-        "PATH": f"{Path(sys.executable).parent}:{environment['PATH']}",
+        "PATH": ":".join(path),
         "ANSIBLE_HOME": str(folder / ".ansible"),
         "ANSIBLE_NOCOLOR": "1",
         "PYTHONPATH": "",
@@ -101,6 +108,9 @@ def test_the_quick_start_by_the_letter_delivers_another_teams_app(folder: Path, 
     archive = next(folder.glob("modelyard-mlops-*.tar.gz")).name
     places = {**dict(zip(DOCUMENTED, hosts, strict=True)), GALAXY: f"ansible-galaxy collection install {archive}"}
     places["docker build "] = f"docker build --build-arg BASE={BASE} "
+    assert shell("command -v ansible-galaxy ansible-playbook molecule || true", folder).split() == [
+        str(folder / ".venv/bin" / program) for program in ("ansible-galaxy", "ansible-playbook")
+    ]
     said: dict[str, str] = {}
     for language, text in quick_start():
         for documented, ours in places.items():
