@@ -48,7 +48,7 @@ def test_an_alert_reaches_the_receiver_with_its_secret(host: Host) -> None:
     )
     got = json.loads(host.check_output(send + f'python3 -c "{RECEIVER}"'))
     assert got["alerts"][0]["labels"]["alertname"] == "Test"
-    assert got["authorization"] == "Bearer not-a-real-secret"
+    assert got["authorization"] == "Bearer canary_secret"
 
 
 # Posts to the API, or asks it.
@@ -84,7 +84,7 @@ def test_the_secret_is_a_file_of_its_own(host: Host) -> None:
     with host.sudo():
         secret = host.file("/etc/modelyard/alertmanager/secrets/hook_token")
         assert (secret.mode, secret.user, secret.group) == (0o640, "root", "alertmanager")
-        assert "not-a-real-secret" not in host.file("/etc/modelyard/alertmanager/alertmanager.yml").content_string
+        assert "canary_secret" not in host.file("/etc/modelyard/alertmanager/alertmanager.yml").content_string
 
 
 def test_is_confined(host: Host) -> None:

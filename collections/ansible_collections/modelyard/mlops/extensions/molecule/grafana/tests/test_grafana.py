@@ -38,7 +38,7 @@ def test_the_password_is_in_one_file_that_only_grafana_reads(host: Host) -> None
     with host.sudo():
         secret = host.file(f"{CONFIG}/secrets/admin_password")
         assert (secret.mode, secret.user, secret.group) == (0o640, "root", "grafana")
-        found = host.check_output(f"grep -rl not-a-real-secret {CONFIG} | sort")
+        found = host.check_output(f"grep -rl canary_secret {CONFIG} | sort")
     assert found.split() == [f"{CONFIG}/secrets/admin_password", f"{CONFIG}/secrets/chat_url"]
 
 
@@ -85,7 +85,7 @@ def test_a_new_password_is_never_shown(host: Host) -> None:
     code, words = play(CONVERGE, admin_password="another-secret")
     assert code == 0, words
     assert "another-secret" not in words
-    assert "not-a-real-secret" not in words
+    assert "canary_secret" not in words
     assert "secret changed" in words
     assert text(host, "secrets/admin_password") == "another-secret"
 

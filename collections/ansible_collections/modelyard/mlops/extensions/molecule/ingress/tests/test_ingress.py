@@ -12,7 +12,7 @@ from testinfra.host import Host
 from .client import Client, basic
 from .machine import process_number, runtime, until
 
-PASSWORD = "a long molecule password"
+PASSWORD = "a long canary_secret"
 
 
 def test_service_runs_now_and_at_boot(host: Host) -> None:

@@ -55,7 +55,7 @@ def test_log_names_the_client(host: Host, client: Client) -> None:
 
 
 def test_failed_logins_are_the_clients_and_not_the_proxys(client: Client) -> None:
-    wrong, right = basic("admin", "wrong"), basic("admin", "a long molecule password")
+    wrong, right = basic("admin", "wrong"), basic("admin", "a long canary_secret")
     secure = {"X_Forwarded_Proto": "https"}
     statuses = [ask(client, "/grafana", Authorization=wrong, **secure).status for _time in range(6)]
     assert statuses == [401] * 5 + [429]

@@ -61,7 +61,7 @@ def test_foreign_configuration_is_refused_or_put_aside(host: Host, client: Clien
         assert host.check_output(f"head -1 {CONFIGURATION}.before-modelyard") == "# by hand"
     fetch = "python3 -c 'import urllib.request as u; print(u.urlopen(\"http://127.0.0.1:8500\").read().decode())'"
     assert host.check_output(fetch) == "theirs"
-    assert client.get("/grafana", tls=True, Authorization=basic("admin", "a long molecule password")).status == 200
+    assert client.get("/grafana", tls=True, Authorization=basic("admin", "a long canary_secret")).status == 200
     executed = re.search(r"ok=(\d+)", output)
     assert executed
     assert int(executed[1]) <= 12 + len(["include_role", "the copy that is put aside"])

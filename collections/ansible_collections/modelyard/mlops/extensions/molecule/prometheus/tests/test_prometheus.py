@@ -39,7 +39,7 @@ def ask(host: Host, path: str, **parameters: str) -> Any:
 # Prints the answer of a page behind the receiver's login.
 ASK_WITH_LOGIN = (
     "import base64, sys, urllib.request as u\n"
-    "token = base64.b64encode(b'sender:not-a-real-secret').decode()\n"
+    "token = base64.b64encode(b'sender:canary_secret').decode()\n"
     "print(u.urlopen(u.Request(sys.argv[1], headers={'Authorization': 'Basic ' + token})).read().decode())\n"
 )
 
@@ -131,7 +131,7 @@ def test_a_password_is_a_file_of_its_own(host: Host) -> None:
     with host.sudo():
         secret = host.file("/etc/modelyard/prometheus/secrets/archive")
         assert (secret.mode, secret.user, secret.group) == (0o640, "root", "prometheus")
-        found = host.check_output("grep -rl -e not-a-real-secret -e 'molecule password' /etc/modelyard/prometheus")
+        found = host.check_output("grep -rl -e canary_secret /etc/modelyard/prometheus")
     assert {Path(name).parent.name for name in found.split()} == {"secrets"}
 
 

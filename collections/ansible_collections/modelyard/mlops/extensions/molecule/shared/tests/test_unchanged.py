@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Part of every scenario: on a converged host, check mode finds nothing to change."""
+"""Part of every scenario that does not say otherwise: on a converged host, check mode finds nothing to change."""
 
 from __future__ import annotations
 
