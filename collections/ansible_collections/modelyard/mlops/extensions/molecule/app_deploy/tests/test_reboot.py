@@ -52,4 +52,4 @@ def test_active_slot_alone_returns_after_a_reboot_with_its_secrets(host: Host) -
     ledger = json.loads(docker("exec", name, "cat", "/var/lib/modelyard/apps/other/ledger.json"))
     slot = f"modelyard-other-{ledger['active']['slot']}"
     assert running == [slot]
-    assert docker("exec", name, "docker", "exec", slot, "cat", "/run/secrets/TOKEN") == "another molecule token"
+    assert docker("exec", name, "docker", "exec", slot, "cat", "/run/secrets/TOKEN") == "another canary_secret"
