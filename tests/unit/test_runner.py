@@ -1,22 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `tests/run.py` does with its arguments; that suites run and count is seen whenever it runs."""
+"""What tests/run.py does with its arguments, and makes of what a scenario prints."""
 
 from __future__ import annotations
 
-import importlib.util
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import run as runner
 
-_SPEC = importlib.util.spec_from_file_location("tests_run", Path(__file__).parents[1] / "run.py")
-assert _SPEC is not None
-assert _SPEC.loader is not None
-runner = importlib.util.module_from_spec(_SPEC)
-# Dataclasses look their module up.
-sys.modules["tests_run"] = runner
-_SPEC.loader.exec_module(runner)
+END = "9 passed in 2.00s\nSCENARIO RECAP\ndocker : actions=8 failed=0"
 
 
 @pytest.fixture
@@ -26,7 +21,7 @@ def done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
     def run(suite: Any) -> Any:
         done.append(suite.name)
-        return runner.Outcome(suite.name, passed=1, failed=0, skipped=0, seconds=0, log=tmp_path / "log")
+        return runner.Outcome(suite.name, passed=1, failed=0, skipped=0, seconds=0, log=tmp_path / "log", flaws=[])
 
     monkeypatch.setattr(runner, "LOGS", tmp_path)
     monkeypatch.setattr(runner.Suite, "run", run)
@@ -54,3 +49,32 @@ def test_only_what_was_named_runs_on_hosts_that_are_prepared(
 def test_what_there_is_not_is_refused(done: list[str], arguments: list[str]) -> None:
     assert runner.main(arguments) == 2
     assert done == []
+
+
+def outcome(printed: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> runner.Outcome:
+    monkeypatch.setattr(runner, "LOGS", folder)
+    scenario = next(runner.molecule())
+    command = [sys.executable, "-c", f"print({printed!r})"]
+    return dataclasses.replace(scenario, name="molecule/some", command=command, folder=folder).run()
+
+
+def test_a_scenario_counts_as_one_test_beside_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = outcome(f"[WARNING]: no group yet\n{END}", tmp_path, monkeypatch)
+    assert (found.passed, found.failed, found.flaws) == (10, 0, [])
+
+
+@pytest.mark.parametrize(
+    "line", ["[DEPRECATION WARNING]: INJECT_FACTS_AS_VARS is to go.", f"+password={runner.CANARY} of the database"]
+)
+def test_a_deprecation_or_a_secret_that_is_printed_fails_and_is_named(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = outcome(f"TASK\n{line}\n{END}", tmp_path, monkeypatch)
+    assert (found.passed, found.failed) == (10, 1)
+    runner._show(found)
+    assert f"✗ molecule-some.log:2: {line}" in capsys.readouterr().out
+
+
+def test_the_secrets_are_those_that_the_scenarios_mark() -> None:
+    shared = runner.COLLECTION / "extensions/molecule/shared/playbook.py"
+    assert f'CANARY = "{runner.CANARY}"' in shared.read_text()

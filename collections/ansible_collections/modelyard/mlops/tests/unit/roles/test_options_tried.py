@@ -28,7 +28,6 @@ UNTRIED = {
     "app_deploy_break_lock": "the role hands it on; the scenario app_deploy_proof gives it to the module itself",
     "docker_repository_url": "Docker's repository, or a mirror of it, is not reached from where the tests run",
     "grafana_repository_url": "nor is Grafana's",
-    "image_transfer_credentials": "the role hands them on; the scenario image_transfer gives them to the module itself",
     "mlflow_postgresql.sslmode": "the scenario's PostgreSQL is reached by its socket, which has no TLS",
     "mlflow_postgresql.ca_path": "likewise",
 }

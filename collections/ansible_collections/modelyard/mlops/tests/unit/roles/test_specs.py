@@ -96,10 +96,12 @@ def named(path: tuple[str, ...], message: str) -> bool:
 def run_playbook(folder: Path, plays: list[dict[str, Any]], *arguments: str) -> tuple[int, str]:
     """Run plays with --check: what begins after all must not change the machine of the tests."""
     (folder / "try.yml").write_text(json.dumps(plays))
+    # Nothing of this repository's ansible.cfg, which make names.
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     done = subprocess.run(
         [sys.executable, "-m", "ansible", "playbook", "--check", *arguments, "try.yml"],
         cwd=folder,
-        env=os.environ | {"ANSIBLE_COLLECTIONS_PATH": str(ROLES.parents[3]), "ANSIBLE_HOME": str(folder)},
+        env=outside | {"ANSIBLE_COLLECTIONS_PATH": str(ROLES.parents[3]), "ANSIBLE_HOME": str(folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
