@@ -13,9 +13,12 @@ import pytest
 from ansible_collections.modelyard.mlops.plugins.module_utils import textfile
 from ansible_collections.modelyard.mlops.plugins.module_utils.engine import EngineUnreachable
 from ansible_collections.modelyard.mlops.plugins.module_utils.haproxy import HaproxyError
+from ansible_collections.modelyard.mlops.plugins.module_utils.release_lock import Lock
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_slots import APP_LABEL
 from ansible_collections.modelyard.mlops.plugins.modules import app_reconcile
 from ansible_collections.modelyard.mlops.tests.unit.plugins.running import run_module
+
+from .fakes import Host, release
 
 
 @pytest.mark.parametrize(
@@ -88,3 +91,40 @@ def test_preview_does_without_engine_or_ingress_and_the_run_says_which_is_missin
         said = run_module(app_reconcile.main, {"apps": ["kept"]})
         assert said["failed"]
         assert "does not answer" in said["msg"]
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A host on which release 1 of `demo` serves."""
+    served = Host(tmp_path)
+    served.deliver(release(1))
+    monkeypatch.setattr(app_reconcile, "known_apps", lambda: ["demo"])
+    monkeypatch.setattr(app_reconcile, "withdraw_figures", lambda name: f"no figures of {name}: read-only")
+    monkeypatch.setattr(app_reconcile, "AppStore", lambda _name: served.store)
+    monkeypatch.setattr(app_reconcile, "Engine", Engine)
+    monkeypatch.setattr(app_reconcile, "Router", lambda *_: served.router)
+    monkeypatch.setattr(app_reconcile, "Slots", lambda *_: served.slots)
+    monkeypatch.setattr(app_reconcile, "time", served.clock)
+    return served
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_app_that_is_not_named_goes_and_what_could_not_be_withdrawn_is_said(served: Host, check: bool) -> None:
+    said = run_module(app_reconcile.main, {"apps": ["other"], "by": "me", "_ansible_check_mode": check})
+    assert (said["changed"], said["removed"], said["diff"]["after"]) == (True, ["demo"], "")
+    assert served.serving() == (1 if check else 0)
+    assert served.store.numbers() == ([1] if check else [])
+    assert said["warnings"] == ([] if check else ["no figures of demo: read-only"])
+    assert not Lock(served.store).holder()
+
+
+def test_app_that_is_being_deployed_stays_until_the_lock_is_broken(served: Host) -> None:
+    other = Lock(served.store)
+    other.acquire("anna", 60)
+    said = run_module(app_reconcile.main, {"apps": ["other"]})
+    assert said["failed"]
+    assert "demo is being deployed by anna" in said["msg"]
+    assert served.serving() == 1
+    assert run_module(app_reconcile.main, {"apps": ["other"], "break_lock": True})["removed"] == ["demo"]
+    assert served.serving() == 0
+    other.release()
