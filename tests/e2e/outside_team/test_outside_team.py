@@ -108,7 +108,7 @@ def test_the_quick_start_by_the_letter_delivers_another_teams_app(folder: Path, 
     archive = next(folder.glob("modelyard-mlops-*.tar.gz")).name
     places = {**dict(zip(DOCUMENTED, hosts, strict=True)), GALAXY: f"ansible-galaxy collection install {archive}"}
     places["docker build "] = f"docker build --build-arg BASE={BASE} "
-    assert shell("command -v ansible-galaxy ansible-playbook molecule || true", folder).split() == [
+    assert shell("command -v ansible-galaxy ansible-playbook", folder).split() == [
         str(folder / ".venv/bin" / program) for program in ("ansible-galaxy", "ansible-playbook")
     ]
     said: dict[str, str] = {}
