@@ -13,7 +13,7 @@ import typing as t
 from dataclasses import replace
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-from .container import SPEC_LABEL, Spec, parse_size
+from .container import SPEC_LABEL, ContainerError, Spec, parse_size
 from .mlflow_database import Database, Postgresql, Sqlite
 from .service import Verify
 
@@ -53,6 +53,10 @@ def check(options: Options) -> None:
         raise ServerError(f"mlflow_prefix: '{prefix}' must begin with a / and not end with one, or be empty")
     if options["workers"] < 1:
         raise ServerError(f"mlflow_workers: {options['workers']} is too few: 1 is the least")
+    try:
+        parse_size(options["memory"])
+    except ContainerError as error:
+        raise ServerError(f"mlflow_memory: {error}") from error
     if postgresql["password"] and not postgresql["host"]:
         raise ServerError("mlflow_postgresql: it has a password and no host: name the host, or the socket's folder")
     if s3["access_key_id"] and not s3["bucket"]:

@@ -98,6 +98,7 @@ deleted:
 """
 
 import os
+import pwd
 import shutil
 import typing as t
 
@@ -149,6 +150,10 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     if module.params["keep"] < 1:
         module.fail_json(msg=f"mlflow_backup_keep: {module.params['keep']} is too few: 1 is the least")
+    try:
+        pwd.getpwnam(module.params["owner"])
+    except KeyError:
+        module.fail_json(msg=f"owner: the host has no user '{module.params['owner']}'")
     archives = Archives(module.params["folder"], module.params["keep"])
     try:
         server = Server.of_container(Containers(Engine(module.params["socket"])).inspect(CONTAINER))

@@ -5,17 +5,20 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import time
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.modelyard.mlops.plugins.module_utils import mlflow_archive
+from ansible_collections.modelyard.mlops.plugins.module_utils import mlflow_archive, mlflow_host, service
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_archive import Archives
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_database import Sqlite
 
+from ..container.fakes import FakeContainers
 from .databases import execute
+from .lives import IMAGE, Life
 
 
 @pytest.fixture
@@ -39,3 +42,19 @@ def archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Archives:
     # A clock that never shows the same second twice.
     monkeypatch.setattr(mlflow_archive, "now", lambda pattern: time.strftime(pattern, time.gmtime(next(seconds))))
     return Archives(str(tmp_path / "backups"), keep=2)
+
+
+@pytest.fixture
+def containers(monkeypatch: pytest.MonkeyPatch) -> FakeContainers:
+    containers = FakeContainers()
+    containers.log = json.dumps(IMAGE)
+    monkeypatch.setattr(mlflow_host, "Containers", lambda engine: containers)
+    monkeypatch.setattr(service, "probe", lambda url, contains: "")
+    return containers
+
+
+@pytest.fixture
+def life(data: Path, containers: FakeContainers) -> Life:
+    life = Life(data, containers)
+    containers.life = life
+    return life

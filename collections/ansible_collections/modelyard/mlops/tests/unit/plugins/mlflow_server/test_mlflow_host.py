@@ -5,15 +5,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ansible_collections.modelyard.mlops.plugins.module_utils import mlflow_host, service
 from ansible_collections.modelyard.mlops.plugins.module_utils.container import ContainerError, Spec
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_archive import Archives
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_change import FirstStart, Upgrade
@@ -27,49 +24,8 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_server impo
 
 from ..container.fakes import FakeContainers, FakeEngine
 from .databases import execute, runs
+from .lives import Life, running
 from .test_mlflow_server import options
-
-IMAGE = {"head": "new", "known": ["old", "new"]}
-
-
-class Life:
-    """What containers do: the upgrade changes the database, and images may be broken.
-
-    :ivar broken: the images whose server ends.
-    :ivar fills: the database in which a server makes tables before anything else.
-    """
-
-    def __init__(self, data: Path, containers: FakeContainers) -> None:
-        self._data, self._containers = data, containers
-        self.upgrade_fails = False
-        self.broken: set[str] = set()
-        self.fills: Path | None = None
-
-    def __call__(self, spec: Spec) -> dict[str, Any]:
-        if spec.entrypoint == ("mlflow",):
-            execute(self._data / "mlflow.db", "CREATE TABLE half (done TEXT)")
-            if self.upgrade_fails:
-                return {"Running": False, "ExitCode": 1}
-            execute(self._data / "mlflow.db", "UPDATE alembic_version SET version_num = 'new'")
-        if self.fills and not spec.entrypoint:
-            execute(self.fills, "CREATE TABLE half (done TEXT)")
-        return {"Running": not spec.entrypoint and spec.image not in self.broken, "ExitCode": 0}
-
-
-@pytest.fixture
-def containers(monkeypatch: pytest.MonkeyPatch) -> FakeContainers:
-    containers = FakeContainers()
-    containers.log = json.dumps(IMAGE)
-    monkeypatch.setattr(mlflow_host, "Containers", lambda engine: containers)
-    monkeypatch.setattr(service, "probe", lambda url, contains: "")
-    return containers
-
-
-@pytest.fixture
-def life(data: Path, containers: FakeContainers) -> Life:
-    life = Life(data, containers)
-    containers.life = life
-    return life
 
 
 @pytest.fixture
@@ -87,13 +43,6 @@ def server(spec: Spec, host: Host) -> Spec:
     """A server of today runs; returns that of tomorrow."""
     host.service.replace(spec)
     return replace(spec, image="tomorrow")
-
-
-def running(containers: FakeContainers) -> dict[str, str]:
-    """The image of each container that runs."""
-    return {
-        name: found["Id"].split("-")[1] for name, found in containers.containers.items() if found["State"]["Running"]
-    }
 
 
 def test_an_older_schema_is_upgraded(host: Host, server: Spec, containers: FakeContainers, archives: Archives) -> None:
