@@ -105,7 +105,7 @@ RECEIVER = """
 set -e
 mkdir -p /srv/receiver
 echo '{}' > /srv/receiver/prometheus.yml
-echo 'basic_auth_users: {sender: $2b$05$abcdefghijklmnopqrstuungVG5rV2wnfvY7IqXMxsk5437TWq.4m}' > /srv/receiver/web.yml
+echo 'basic_auth_users: {sender: $2b$05$abcdefghijklmnopqrstuuawAZ2bOzp0udDPuXY3SNGISYf/ZTxyK}' > /srv/receiver/web.yml
 systemctl is-active --quiet receiver || systemd-run --quiet --unit=receiver prometheus \
   --config.file=/srv/receiver/prometheus.yml --web.config.file=/srv/receiver/web.yml \
   --storage.tsdb.path=/srv/receiver/data --web.listen-address=127.0.0.1:9091 --web.enable-remote-write-receiver
