@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +51,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Suite:
-    """A command that tests something; `count` reads its results once it has ended, and `flaws` what it printed."""
+    """A command that tests something; `count` reads its results once it has ended, and `flaws` what it printed.
+
+    `debian` is the release that its hosts have.
+    """
 
     name: str
     command: list[str]
@@ -59,6 +62,7 @@ class Suite:
     env: dict[str, str]
     count: Callable[[Path], tuple[int, int, int]]
     flaws: Callable[[Path], list[str]] = lambda _log: []
+    debian: str = images.SUITE
 
     def run(self) -> Outcome:
         """Run it, its output in a log of its own."""
@@ -110,7 +114,7 @@ LEVELS: dict[str, Callable[[], Iterator[Suite]]] = {"unit": unit, "e2e": e2e, "m
 def main(arguments: list[str]) -> int:
     """Run the named level, or all, or only prepare the hosts; return the exit code."""
     if arguments == ["prepare"]:
-        prepare_hosts()
+        prepare_hosts([images.SUITE])
         return 0
     if arguments and arguments[0] not in LEVELS:
         print(f"✗ {arguments[0]} is no level of tests: there is {', '.join(LEVELS)}", file=sys.stderr)
@@ -125,7 +129,7 @@ def main(arguments: list[str]) -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     if levels != ["unit"]:
-        prepare_hosts()
+        prepare_hosts(dict.fromkeys(suite.debian for suite in suites))
     outcomes: list[Outcome] = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for done in as_completed([pool.submit(suite.run) for suite in suites]):
@@ -137,12 +141,12 @@ def main(arguments: list[str]) -> int:
     return 1 if failed else 0
 
 
-def prepare_hosts() -> None:
-    """Have the engine, the sandbox host's image and the images that scenarios deploy."""
+def prepare_hosts(debians: Iterable[str]) -> None:
+    """Have the engine, the sandbox host's image of these releases, and the images that scenarios deploy."""
     run = Run(LOGS / "prepare.log")
     with run.phase("engine and images for the hosts"):
         engine.ensure(run, LOGS)
-        for debian in (images.SUITE, OTHER_DEBIAN):
+        for debian in debians:
             images.build_host(run, ROOT, debian)
         images.build(run, ROOT, "dev")
 
@@ -167,8 +171,9 @@ def _pytest(
     return Suite(name, command, ROOT, {"PYTHONPATH": str(ROOT / path)}, _count_junit)
 
 
-def _molecule(scenario: str, debian: str = "") -> Suite:
-    name = f"{scenario}-{debian}" if debian else scenario
+def _molecule(scenario: str, debian: str = images.SUITE) -> Suite:
+    usual = debian == images.SUITE
+    name = scenario if usual else f"{scenario}-{debian}"
     env = {
         "NO_COLOR": "1",
         # Molecule writes a configuration of its own; the Makefile's must not win over it.
@@ -176,10 +181,10 @@ def _molecule(scenario: str, debian: str = "") -> Suite:
         # Its own choice is by the name of the collection's folder, which is the same in every checkout.
         "MOLECULE_EPHEMERAL_DIRECTORY": str(LOGS / "molecule" / name),
     }
-    if debian:
+    if not usual:
         env["MODELYARD_HOST_IMAGE"] = f"{images.HOST.name}:{debian}"
     command = ["molecule", "test", "-s", scenario]
-    return Suite(f"molecule/{name}", command, COLLECTION, env, _count_molecule, _flaws_of_molecule)
+    return Suite(f"molecule/{name}", command, COLLECTION, env, _count_molecule, _flaws_of_molecule, debian)
 
 
 def _count_junit(report: Path) -> tuple[int, int, int]:

@@ -1,14 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
-_SPEC = importlib.util.spec_from_file_location("executed", Path(__file__).parents[1] / "e2e/executed.py")
-assert _SPEC is not None
-assert _SPEC.loader is not None
-executed = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(executed)
+import executed
 
 PRINTED = """
 TASK [Gathering Facts] *********************************************************

@@ -59,4 +59,5 @@ def test_a_long_yaml_file_is_found() -> None:
     licence = f"# {house_rules.LICENCE}\n"
     assert list(house_rules.check("a.yml", licence + "a: 1\n" * 149)) == []
     assert len(list(house_rules.check("a.yml", licence + "a: 1\n" * 150))) == 1
+    assert list(house_rules.check("roles/a/meta/argument_specs.yml", licence + "a: 1\n" * 150)) == []
     assert list(house_rules.check("a.json", "1\n" * 151)) == []

@@ -25,16 +25,17 @@ def done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
     monkeypatch.setattr(runner, "LOGS", tmp_path)
     monkeypatch.setattr(runner.Suite, "run", run)
-    monkeypatch.setattr(runner, "prepare_hosts", lambda: done.append("prepared"))
+    monkeypatch.setattr(runner, "prepare_hosts", lambda debians: done.append(" ".join(["prepared", *debians])))
     return done
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["prepare"], ["prepared"]),
-        (["molecule", "docker"], ["prepared", "molecule/docker"]),
-        (["e2e", "outside_team"], ["prepared", "e2e/outside_team"]),
+        (["prepare"], ["prepared bookworm"]),
+        (["molecule", "docker"], ["prepared bookworm", "molecule/docker"]),
+        (["molecule", "docker-trixie"], ["prepared trixie", "molecule/docker-trixie"]),
+        (["e2e", "outside_team"], ["prepared bookworm", "e2e/outside_team"]),
         (["unit", "iris"], ["unit/iris"]),
     ],
 )
