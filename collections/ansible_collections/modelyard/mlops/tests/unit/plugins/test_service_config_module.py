@@ -6,12 +6,10 @@ from __future__ import annotations
 
 import functools
 import grp
-import http.server
 import json
 import os
 import pwd
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ import pytest
 from ansible_collections.modelyard.mlops.plugins.module_utils.service_config import Request, Systemd
 from ansible_collections.modelyard.mlops.plugins.modules import service_config
 from ansible_collections.modelyard.mlops.tests.unit.plugins.running import run_module
+from ansible_collections.modelyard.mlops.tests.unit.plugins.serving import serve
 
 
 @pytest.fixture
@@ -59,20 +58,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def page() -> Iterator[str]:
     """The address of a service that answers `ready`."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"ready")
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
+    with serve(lambda _path: (200, b"ready")) as port:
+        yield f"http://127.0.0.1:{port}/"
 
 
 def run(root: Path, **options: Any) -> dict[str, Any]:

@@ -5,10 +5,8 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import io
 import tarfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import pytest
 
 from ansible_collections.modelyard.mlops.plugins.modules import upstream_release
 from ansible_collections.modelyard.mlops.tests.unit.plugins.running import run_module
+from ansible_collections.modelyard.mlops.tests.unit.plugins.serving import serve
 
 
 def archive() -> bytes:
@@ -48,21 +47,13 @@ def upstream(monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstream]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     upstream = Upstream()
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            upstream.asked.append(self.path)
-            self.send_response(404 if "missing" in self.path else 200)
-            self.end_headers()
-            self.wfile.write(upstream.content)
+    def answer(path: str) -> tuple[int, bytes]:
+        upstream.asked.append(path)
+        return 404 if "missing" in path else 200, upstream.content
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        upstream.url = f"http://127.0.0.1:{server.server_port}"
+    with serve(answer) as port:
+        upstream.url = f"http://127.0.0.1:{port}"
         yield upstream
-        server.shutdown()
 
 
 def run(options: dict[str, Any], **more: Any) -> dict[str, Any]:

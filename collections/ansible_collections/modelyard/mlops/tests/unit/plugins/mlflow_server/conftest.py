@@ -16,7 +16,7 @@ from ansible_collections.modelyard.mlops.plugins.module_utils import mlflow_arch
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_archive import Archives
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_database import Sqlite
 
-from ..container.fakes import FakeContainers
+from ..container.fakes import FakeContainers, FakeEngine
 from .databases import execute
 from .lives import IMAGE, Life
 
@@ -58,3 +58,9 @@ def life(data: Path, containers: FakeContainers) -> Life:
     life = Life(data, containers)
     containers.life = life
     return life
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    """An engine with an image of today, and one of tomorrow."""
+    return FakeEngine({"mlflow:1": ("today", ""), "mlflow:2": ("tomorrow", "")})

@@ -44,3 +44,8 @@ def running(containers: FakeContainers) -> dict[str, str]:
     return {
         name: found["Id"].split("-")[1] for name, found in containers.containers.items() if found["State"]["Running"]
     }
+
+
+def everything(folder: Path, containers: FakeContainers) -> tuple[dict[str, str], dict[Path, bytes]]:
+    """What check mode must leave as it is: the containers that run, and all files."""
+    return running(containers), {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -21,7 +21,7 @@ from ansible_collections.modelyard.mlops.tests.unit.plugins.running import run_m
 
 from ..container.fakes import FakeContainers, FakeEngine
 from .databases import execute, runs
-from .lives import Life, running
+from .lives import Life, everything, running
 from .test_mlflow_server import options
 
 
@@ -29,7 +29,7 @@ class Play:
     """A host with a server, and the tasks that save and restore its data."""
 
     def __init__(self, folder: Path, containers: FakeContainers) -> None:
-        self._folder, self._containers = folder, containers
+        self.folder, self.containers = folder, containers
         self.backups = folder / "backups"
 
     def backup(self, **options: Any) -> dict[str, Any]:
@@ -39,11 +39,6 @@ class Play:
     def restore(self, **options: Any) -> dict[str, Any]:
         return run_module(mlflow_restore.main, {"folder": str(self.backups), "start_timeout": 1, **options})
 
-    def everything(self) -> tuple[dict[str, str], dict[Path, bytes]]:
-        """What check mode must leave as it is."""
-        files = {path: path.read_bytes() for path in self._folder.rglob("*") if path.is_file()}
-        return running(self._containers), files
-
 
 @pytest.fixture
 def play(
@@ -52,9 +47,9 @@ def play(
     archives: Archives,
     containers: FakeContainers,
     life: Life,
+    engine: FakeEngine,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Play:
-    engine = FakeEngine({"mlflow:1": ("today", ""), "mlflow:2": ("tomorrow", "")})
     monkeypatch.setattr(mlflow_backup, "Containers", lambda engine: containers)
     monkeypatch.setattr(mlflow_restore, "Containers", lambda engine: containers)
     monkeypatch.setattr(mlflow_restore, "Engine", lambda socket: engine)
@@ -75,9 +70,9 @@ def test_a_backup_says_what_is_in_it(play: Play) -> None:
 
 def test_a_backup_deletes_what_is_one_too_many_as_its_preview_says(play: Play) -> None:
     first = play.backup(keep=1)["name"]
-    before = play.everything()
+    before = everything(play.folder, play.containers)
     preview = play.backup(keep=1, _ansible_check_mode=True)
-    assert play.everything() == before
+    assert everything(play.folder, play.containers) == before
     assert (preview["changed"], preview["deleted"], preview["archives"]) == (True, [first], [preview["name"]])
     said = play.backup(keep=1)
     assert (said["deleted"], said["archives"]) == ([first], [said["name"]])
@@ -149,9 +144,9 @@ def test_the_latest_backup_is_restored(play: Play, data: Path) -> None:
 def test_a_preview_of_a_restore_checks_the_archive_only(play: Play, data: Path) -> None:
     saved = play.backup()
     execute(data / "mlflow.db", "INSERT INTO runs VALUES ('second')")
-    before = play.everything()
+    before = everything(play.folder, play.containers)
     said = play.restore(_ansible_check_mode=True)
-    assert play.everything() == before
+    assert everything(play.folder, play.containers) == before
     assert (said["changed"], said["archive"], said["files"], said["former"]) == (True, saved["archive"], 2, "")
     assert said["diff"]["after"].startswith(saved["name"])
 
@@ -160,10 +155,10 @@ def test_a_preview_of_a_restore_checks_the_archive_only(play: Play, data: Path) 
 def test_a_damaged_backup_is_refused(play: Play, check_mode: bool) -> None:
     archive = Path(play.backup()["archive"])
     archive.write_bytes(archive.read_bytes()[:-100])
-    before = play.everything()
+    before = everything(play.folder, play.containers)
     said = play.restore(_ansible_check_mode=check_mode)
     assert f"the backup {archive} cannot be restored: its SHA-256 is not the one in" in said["msg"]
-    assert play.everything() == before
+    assert everything(play.folder, play.containers) == before
 
 
 def test_another_image_serves_what_was_restored(play: Play, containers: FakeContainers) -> None:

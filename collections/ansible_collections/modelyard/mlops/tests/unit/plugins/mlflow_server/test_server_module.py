@@ -20,7 +20,7 @@ from ansible_collections.modelyard.mlops.plugins.modules import mlflow_server
 from ansible_collections.modelyard.mlops.tests.unit.plugins.running import run_module
 
 from ..container.fakes import FakeContainers, FakeEngine
-from .lives import IMAGE, Life, running
+from .lives import IMAGE, Life, everything, running
 
 KEYS = {"bucket": "models", "access_key_id": "id", "secret_access_key": "very-secret"}
 
@@ -43,19 +43,15 @@ class Play:
 
     def preview(self, image: str = "mlflow:2", **options: Any) -> dict[str, Any]:
         """What check mode says, which must leave the host as it is."""
-        before = self._everything()
+        before = everything(self.folder, self._containers)
         said = self.run(image, _ansible_check_mode=True, **options)
-        assert self._everything() == before
+        assert everything(self.folder, self._containers) == before
         return said
 
     def secrets(self) -> list[dict[str, str]]:
         """The files of each folder with secrets."""
         folders = (self.folder / "secrets").glob("*")
         return [{file.name: file.read_text() for file in folder.iterdir()} for folder in folders]
-
-    def _everything(self) -> tuple[dict[str, str], dict[Path, bytes]]:
-        files = {path: path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
-        return running(self._containers), files
 
 
 @pytest.fixture
@@ -65,10 +61,10 @@ def play(
     archives: Archives,
     life: Life,
     containers: FakeContainers,
+    engine: FakeEngine,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Play:
     """A host with a database of an older schema, and two images."""
-    engine = FakeEngine({"mlflow:1": ("today", ""), "mlflow:2": ("tomorrow", "")})
     monkeypatch.setattr(mlflow_server, "Engine", lambda socket: engine)
     return Play(data, tmp_path, containers)
 

@@ -26,6 +26,7 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.service_config imp
     Verify,
     converge,
 )
+from ansible_collections.modelyard.mlops.tests.unit.plugins.serving import serve
 
 # A validator that refuses any tree with the word "bad" in it, and needs the file of somebody else to be there.
 VALIDATOR = [
@@ -289,19 +290,11 @@ def page() -> Iterator[tuple[str, dict[str, str]]]:
     """A server that answers with whatever the test puts into the dict."""
     content = {"body": "ready"}
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200 if self.path == "/ready" else 503)
-            self.end_headers()
-            self.wfile.write(content["body"].encode())
+    def answer(path: str) -> tuple[int, bytes]:
+        return 200 if path == "/ready" else 503, content["body"].encode()
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", content
-    server.shutdown()
+    with serve(answer) as port:
+        yield f"http://127.0.0.1:{port}", content
 
 
 def test_verify_by_status_and_text(page: tuple[str, dict[str, str]]) -> None:

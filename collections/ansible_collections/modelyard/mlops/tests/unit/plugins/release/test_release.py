@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -23,6 +21,7 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.release import (
 )
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_gate import Failed, Gate, Question, ask
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_slots import State, specification
+from ansible_collections.modelyard.mlops.tests.unit.plugins.serving import serve
 
 from .fakes import DELIVERY, FakeClock, release
 
@@ -105,23 +104,10 @@ class TestGate:
             self.run([], State(1, running=False, exit_code=137, out_of_memory=True))
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(503 if self.path == "/down" else 200)
-        self.end_headers()
-        self.wfile.write(b"ready")
-
-    def log_message(self, *_arguments: object) -> None:
-        pass
-
-
 @pytest.fixture
 def port() -> Iterator[int]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever).start()
-    yield server.server_port
-    server.shutdown()
-    server.server_close()
+    with serve(lambda path: (503 if path == "/down" else 200, b"ready")) as port:
+        yield port
 
 
 def test_ask_says_what_is_wrong(port: int) -> None:
