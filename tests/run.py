@@ -38,7 +38,10 @@ CANARY = "canary_secret"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a suite came to; a suite that ends badly without a failed test counts as one failure, as each flaw does."""
+    """What a suite came to; a suite that ends badly without a failed test counts as one failure, as each flaw does.
+
+    `failures` names what failed, as far as it has a name.
+    """
 
     suite: str
     passed: int
@@ -46,7 +49,7 @@ class Outcome:
     skipped: int
     seconds: float
     log: Path
-    flaws: list[str]
+    failures: list[str]
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,8 @@ class Suite:
         if (code != 0 and not failed) or (code == 0 and not passed):
             failed += 1
         flaws = self.flaws(log)
-        return Outcome(self.name, passed, failed + len(flaws), skipped, time.monotonic() - started, log, flaws)
+        seconds = time.monotonic() - started
+        return Outcome(self.name, passed, failed + len(flaws), skipped, seconds, log, _failed_tests(log) + flaws)
 
 
 def unit() -> Iterator[Suite]:
@@ -136,6 +140,10 @@ def main(arguments: list[str]) -> int:
             outcomes.append(done.result())
             _show(outcomes[-1])
     print(f"all took {time.monotonic() - started:.0f} s")
+    for outcome in outcomes:
+        if outcome.failed:
+            # A log that is cut off keeps its end.
+            print("\n".join(f"✗ {outcome.suite}: {failure}" for failure in outcome.failures or [f"see {outcome.log}"]))
     passed, failed, skipped = (sum(getattr(one, what) for one in outcomes) for what in ("passed", "failed", "skipped"))
     print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
     return 1 if failed else 0
@@ -160,8 +168,7 @@ def _show(outcome: Outcome) -> None:
     if outcome.failed:
         print(f"  the end of {outcome.log}:", flush=True)
         lines = outcome.log.read_text(errors="replace").splitlines()
-        print("\n".join(f"  | {line}" for line in lines[-60:]))
-        print("".join(f"  ✗ {flaw}\n" for flaw in outcome.flaws), end="", flush=True)
+        print("\n".join(f"  | {line}" for line in lines[-60:]), flush=True)
 
 
 def _pytest(
@@ -202,6 +209,11 @@ def _count_molecule(log: Path) -> tuple[int, int, int]:
     found = {word: sum(map(int, re.findall(rf"(\d+) {word}\b.* in [\d.]+s", text))) for word in ("passed", "failed")}
     completed = "failed=0" in text.rpartition("SCENARIO RECAP")[2] if "SCENARIO RECAP" in text else False
     return found["passed"] + completed, found["failed"], 0
+
+
+def _failed_tests(log: Path) -> list[str]:
+    """Name the tests that failed, as pytest does at its end: each with what is wrong."""
+    return re.findall(r"^(?:FAILED|ERROR) (\S+::.+)", log.read_text(errors="replace"), re.MULTILINE)
 
 
 def _flaws_of_molecule(log: Path) -> list[str]:

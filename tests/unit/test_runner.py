@@ -21,7 +21,7 @@ def done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
     def run(suite: Any) -> Any:
         done.append(suite.name)
-        return runner.Outcome(suite.name, passed=1, failed=0, skipped=0, seconds=0, log=tmp_path / "log", flaws=[])
+        return runner.Outcome(suite.name, passed=1, failed=0, skipped=0, seconds=0, log=tmp_path / "log", failures=[])
 
     monkeypatch.setattr(runner, "LOGS", tmp_path)
     monkeypatch.setattr(runner.Suite, "run", run)
@@ -52,28 +52,35 @@ def test_what_there_is_not_is_refused(done: list[str], arguments: list[str]) -> 
     assert done == []
 
 
-def outcome(printed: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> runner.Outcome:
+def scenario(printed: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> runner.Suite:
     monkeypatch.setattr(runner, "LOGS", folder)
-    scenario = next(runner.molecule())
     command = [sys.executable, "-c", f"print({printed!r})"]
-    return dataclasses.replace(scenario, name="molecule/some", command=command, folder=folder).run()
+    return dataclasses.replace(next(runner.molecule()), name="molecule/some", command=command, folder=folder)
 
 
 def test_a_scenario_counts_as_one_test_beside_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = outcome(f"[WARNING]: no group yet\n{END}", tmp_path, monkeypatch)
-    assert (found.passed, found.failed, found.flaws) == (10, 0, [])
+    found = scenario(f"[WARNING]: no group yet\n{END}", tmp_path, monkeypatch).run()
+    assert (found.passed, found.failed, found.failures) == (10, 0, [])
 
 
 @pytest.mark.parametrize(
-    "line", ["[DEPRECATION WARNING]: INJECT_FACTS_AS_VARS is to go.", f"+password={runner.CANARY} of the database"]
+    ("printed", "named"),
+    [
+        (f"TASK\n[DEPRECATION WARNING]: facts\n{END}", "molecule-some.log:2: [DEPRECATION WARNING]: facts"),
+        (f"TASK\n+password={runner.CANARY}\n{END}", f"molecule-some.log:2: +password={runner.CANARY}"),
+        (f"FAILED tests/test_a.py::test_b - assert 1 == 2\n1 failed, {END}", "tests/test_a.py::test_b - assert 1 == 2"),
+        ("no host could be created", "see {log}"),
+    ],
 )
-def test_a_deprecation_or_a_secret_that_is_printed_fails_and_is_named(
-    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_what_failed_is_named_at_the_end(
+    printed: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = outcome(f"TASK\n{line}\n{END}", tmp_path, monkeypatch)
-    assert (found.passed, found.failed) == (10, 1)
-    runner._show(found)
-    assert f"✗ molecule-some.log:2: {line}" in capsys.readouterr().out
+    suite = scenario(printed, tmp_path, monkeypatch)
+    monkeypatch.setattr(runner, "LEVELS", {"unit": lambda: [suite]})
+    assert runner.main(["unit"]) == 1
+    *_before, failure, counted = capsys.readouterr().out.splitlines()
+    assert failure == f"✗ molecule/some: {named.format(log=tmp_path / 'molecule-some.log')}"
+    assert counted.endswith(" passed, 1 failed")
 
 
 def test_the_secrets_are_those_that_the_scenarios_mark() -> None:
