@@ -190,17 +190,21 @@ class ActionModule(ActionBase):
     def _bring(self, task: Task, look: Look, prune: Step | None) -> Removed | None:
         """Send and load, again as long as that helps; returns what the step `prune` has removed after that."""
         image_plan.refuse_too_little_space(look, task.name, image_plan.need(task.plan, look, self._cache))
-        reason = ""
+        reason, loaded = "", False
         for attempt in range(_ROUNDS):
             try:
                 if attempt:
                     display.warning(f"{self._name}: {task.name}: {reason}; going on with what is missing")
                     look = self._look([_described(task.name, task.image)])
                     if not look["engine"]:
-                        raise AnsibleError(look["problem"])
+                        reason = look["problem"]
+                        time.sleep(_PAUSE)
+                        continue
                     # A full disk looks like a lost connection.
                     image_plan.refuse_too_little_space(look, task.name, image_plan.need(task.plan, look, self._cache))
-                name, pack = self._send(task, look)
+                    # The attempt before this one may have loaded it, and not have said so.
+                    loaded = task.image.key in look["present"]
+                name, pack = ("", b"") if loaded else self._send(task, look)
                 load: Step = ("load", {**self._load_arguments(task, len(pack)), "pack": name})
                 answer, *more = self._host.ask(load, *([prune] if prune else []), pack=pack)
                 task.sent += len(pack)
@@ -213,7 +217,7 @@ class ActionModule(ActionBase):
                 self._cache.discard_damaged(task.plan.blobs)
                 continue
             if answer["outcome"] in ("loaded", "present"):
-                task.changed, task.id = answer["changed"], answer["id"]
+                task.changed, task.id = answer["changed"] or loaded, answer["id"]
                 return more[0]["removed"] if more else None
             reason = answer["reason"] or f"{len(answer['chunks'])} chunks are missing"
             if answer["outcome"] == "interrupted":

@@ -10,7 +10,7 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
-from .engine import Engine, EngineError, EngineUnreachable
+from .engine import Engine, EngineError, EngineUnreachable, read
 from .image_pack import Staging
 from .image_target import Target
 
@@ -188,12 +188,12 @@ class Containers:
         """What a container has written, both streams as they came; with `lines`, only the last ones."""
         tail = "all" if lines is None else lines
         with self._engine.raw("GET", f"/containers/{name}/logs", stdout=True, stderr=True, tail=tail) as response:
-            return demultiplex(response.read())
+            return demultiplex(read(response))
 
     def _ignoring(self, status: int, method: str, path: str, **options: t.Any) -> None:
         try:
             with self._engine.raw(method, path, **options) as response:
-                response.read()
+                read(response)
         except EngineError as error:
             if error.status != status:
                 raise

@@ -100,7 +100,7 @@ class Engine:
         payload = None if body is None else json.dumps(body).encode()
         response = self.raw(method, path, payload, {"Content-Type": "application/json"}, **query)
         with response:
-            text = response.read()
+            text = read(response)
         if not text:
             return None
         if response.headers.get_content_type() != "application/json":
@@ -110,7 +110,7 @@ class Engine:
     def _version_prefix(self) -> str:
         if self._prefix is None:
             with self._send("GET", _UNVERSIONED, None, None, None) as response:
-                self._prefix = "/v" + json.loads(response.read())["ApiVersion"]
+                self._prefix = "/v" + json.loads(read(response))["ApiVersion"]
         return self._prefix
 
     def _send(
@@ -132,8 +132,19 @@ class Engine:
             raise EngineUnreachable(f"no Docker engine answers at {self.path}: {error}") from error
         if response.status >= 400:
             with response:
-                raise EngineError(response.status, _message(response.read()))
+                raise EngineError(response.status, _message(read(response)))
         return response
+
+
+def read(response: http.client.HTTPResponse) -> bytes:
+    """Read an answer to its end.
+
+    :raises EngineUnreachable: the engine went away before that.
+    """
+    try:
+        return response.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise EngineUnreachable(f"the engine went away meanwhile: {error!r}") from error
 
 
 def _target(path: str, query: dict[str, t.Any]) -> str:

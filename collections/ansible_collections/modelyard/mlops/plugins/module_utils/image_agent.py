@@ -90,7 +90,10 @@ class Agent:
                 self._staging.receive(wanted["pack"], self._pack)
             except OSError as error:
                 return unloaded("interrupted", reason=f"what arrived cannot be kept: {error}")
-        done, warning = bring(Target(self._engine, self._staging.records), self._staging, wanted)
+        try:
+            done, warning = bring(Target(self._engine, self._staging.records), self._staging, wanted)
+        except EngineUnreachable as error:
+            return unloaded("interrupted", reason=str(error))
         self._warn(warning)
         return done
 

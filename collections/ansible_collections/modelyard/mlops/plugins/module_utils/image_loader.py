@@ -8,7 +8,7 @@ import time
 import typing as t
 from urllib.parse import quote
 
-from .engine import EngineError, EngineUnreachable
+from .engine import EngineError
 from .image_archive import Blob, archive
 from .image_key import ImageError, digest, split_reference
 from .image_layout import layout, manifest
@@ -82,8 +82,6 @@ class Loader:
         except CorruptChunk as error:
             # Where one is damaged others may be, and each attempt takes its time.
             return answer("corrupt", chunks=self._staging.strike_damaged(needed), reason=str(error))
-        except EngineUnreachable as error:
-            return answer("interrupted", reason=str(error))
         except (EngineError, LoadFailed) as error:
             complete = set(self._layers) <= set(self._blobs)
             if complete or "no space left" in str(error):

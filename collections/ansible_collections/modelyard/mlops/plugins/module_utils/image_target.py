@@ -9,7 +9,7 @@ import http.client
 import json
 import typing as t
 
-from .engine import Engine, EngineError, EngineUnreachable
+from .engine import Engine, EngineError, read
 from .image_key import chain_ids, familiar
 from .image_records import Record, Records
 
@@ -224,11 +224,7 @@ def _read(response: http.client.HTTPResponse) -> None:
     :raises EngineError: there is an error in it.
     :raises EngineUnreachable: it has no end.
     """
-    try:
-        answer = response.read()
-    except (OSError, http.client.HTTPException) as error:
-        raise EngineUnreachable(f"the engine went away meanwhile: {error!r}") from error
-    for message in filter(None, map(_error, answer.splitlines())):
+    for message in filter(None, map(_error, read(response).splitlines())):
         raise EngineError(response.status, message)
 
 

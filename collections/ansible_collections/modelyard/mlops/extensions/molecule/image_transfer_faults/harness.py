@@ -14,6 +14,7 @@ from pathlib import Path
 
 import docker
 
+from ansible_collections.modelyard.mlops.extensions.molecule.image_transfer.build import MIB
 from ansible_collections.modelyard.mlops.extensions.molecule.shared.playbook import AS_JSON, command
 
 HERE = Path(__file__).parent
@@ -21,6 +22,10 @@ STAGING = "/var/lib/modelyard/images/staging"
 ENGINE_TMP = "/var/lib/docker/tmp"
 # What a run may send beside chunks.
 SLACK = 2000
+# What may be lost with a connection: OpenSSH sends so much of a file before the host says that it has taken it.
+IN_FLIGHT = 2 * MIB
+# The first connection is the look at the host: the image is known, and nothing is read of it yet. The second sends.
+LOOK, SEND = "1", "2"
 
 PLAYBOOK = """
 - hosts: all
@@ -130,6 +135,12 @@ def kill(run: subprocess.Popen[str]) -> None:
     run.communicate()
 
 
+def happened(waiting: subprocess.Popen[str]) -> None:
+    """Wait until what `Body.when` waits for has happened."""
+    waiting.communicate()
+    assert waiting.returncode == 0
+
+
 class Body:
     """The host, past the network: it is a container of this machine."""
 
@@ -147,7 +158,7 @@ class Body:
         return str(done.stdout).strip()
 
     def when(self, event: str, script: str) -> subprocess.Popen[str]:
-        """Start to wait for `event` (a shell condition), then run `script`; `communicate` waits for its end."""
+        """Start to wait for `event` (a shell condition), then run `script`; `happened` waits for its end."""
         loop = f"until {event}; do sleep 0.01; done; {script}"
         command = ["docker", "exec", self._id, "timeout", "120", "sh", "-euc", loop]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

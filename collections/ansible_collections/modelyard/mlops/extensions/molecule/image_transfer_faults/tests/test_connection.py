@@ -6,10 +6,12 @@ from __future__ import annotations
 from ansible_collections.modelyard.mlops.extensions.molecule.image_transfer.build import MIB
 from ansible_collections.modelyard.mlops.extensions.molecule.image_transfer_faults.harness import (
     ENGINE_TMP,
+    IN_FLIGHT,
     SLACK,
     STAGING,
     Body,
     Controller,
+    happened,
     kill,
 )
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import CHUNK_SIZE
@@ -28,7 +30,7 @@ def test_cut_in_the_middle_of_a_chunk(body: Body, controller: Controller, image:
     body.assert_sound()
     controller.repair()
     report = controller.bring(name).image(name)
-    assert report["bytes_sent"] < WHOLE - 9 * MIB + CHUNK_SIZE + QUESTIONS
+    assert report["bytes_sent"] < WHOLE - 9 * MIB + CHUNK_SIZE + IN_FLIGHT + QUESTIONS
     assert body.key(name) == report["key"] == key
     assert body.staged() == []
 
@@ -51,7 +53,7 @@ def test_cut_that_is_over_at_once(body: Body, controller: Controller, image: tup
     name, key = image
     controller.faults(cut=9 * MIB, once=True)
     assert controller.bring(name).image(name)["key"] == key
-    assert controller.wire < WHOLE + CHUNK_SIZE + QUESTIONS
+    assert controller.wire < WHOLE + CHUNK_SIZE + IN_FLIGHT + QUESTIONS
     assert body.key(name) == key
     body.assert_sound()
 
@@ -60,7 +62,7 @@ def test_bit_that_turns_over_on_the_way(body: Body, controller: Controller, imag
     name, key = image
     controller.faults(damage=9 * MIB)
     assert controller.bring(name).image(name)["key"] == key
-    assert controller.wire < WHOLE + CHUNK_SIZE + QUESTIONS
+    assert controller.wire < WHOLE + CHUNK_SIZE + IN_FLIGHT + QUESTIONS
     assert body.key(name) == key
     body.assert_sound()
 
@@ -69,7 +71,7 @@ def test_controller_dies_during_the_load(body: Body, controller: Controller, ima
     name, key = image
     loading = body.when(f"ls {ENGINE_TMP}/docker-import-* 2>/dev/null", "pkill -STOP -x dockerd")
     run = controller.start(name)
-    loading.communicate()
+    happened(loading)
     kill(run)
     body.run("pkill -CONT -x dockerd")
     body.settle()

@@ -10,6 +10,8 @@ import docker
 
 from ansible_collections.modelyard.mlops.extensions.molecule.image_transfer.build import MIB, build
 from ansible_collections.modelyard.mlops.extensions.molecule.image_transfer_faults.harness import (
+    LOOK,
+    SEND,
     SLACK,
     Body,
     Controller,
@@ -17,8 +19,6 @@ from ansible_collections.modelyard.mlops.extensions.molecule.image_transfer_faul
 )
 from ansible_collections.modelyard.mlops.plugins.module_utils.image_pack import CHUNK_SIZE
 
-# The first connection is the look at the host: the image is known, and nothing is read of it yet. The second sends.
-LOOK, SEND = "1", "2"
 HERE = ["docker", "image"]
 
 

@@ -133,6 +133,18 @@ def test_no_engine_is_said_with_its_socket(tmp_path: Path) -> None:
         Engine(str(tmp_path / "none.sock")).get("/info")
 
 
+def test_an_answer_that_breaks_off_is_an_engine_that_went_away(
+    played: Played, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played.json("GET /v1.41/info", {"Name": "a host"})
+    engine.get("/info")
+    real = Handler.send_header
+    longer = {"Content-Length": "1000"}
+    monkeypatch.setattr(Handler, "send_header", lambda self, name, value: real(self, name, longer.get(name, value)))
+    with pytest.raises(EngineUnreachable, match="went away meanwhile"):
+        engine.get("/info")
+
+
 def test_a_container_that_does_not_start_is_not_left(played: Played, engine: Engine) -> None:
     played.json("POST /v1.41/containers/create", {"Id": "abc"}, 201)
     played.json("POST /v1.41/containers/abc/start", {"message": "port is already allocated"}, 500)

@@ -62,11 +62,17 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     return fake
 
 
-@pytest.mark.parametrize("step", [("prune", HOUSE), ("pull", PULL), ("load", LOAD)])
+@pytest.mark.parametrize("step", [("prune", HOUSE), ("pull", PULL)])
 def test_engine_that_is_away_is_named(step: tuple[str, dict[str, t.Any]], ask: Ask) -> None:
     said = ask(step)
     assert said["failed"].startswith("no Docker engine answers at ")
     assert said["answers"] == []
+
+
+def test_load_without_an_engine_may_be_tried_again(ask: Ask) -> None:
+    said = ask(("load", LOAD), ("prune", HOUSE))
+    assert [one["outcome"] for one in said["answers"]] == ["interrupted"]
+    assert said["answers"][0]["reason"].startswith("no Docker engine answers at ")
 
 
 def test_host_without_an_engine_is_looked_at_all_the_same(ask: Ask, tmp_path: Path) -> None:

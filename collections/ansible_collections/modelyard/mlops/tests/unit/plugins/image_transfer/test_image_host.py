@@ -150,8 +150,8 @@ def test_look_imports_nothing_slow(connection: Connection, tmp_path: Path) -> No
 def test_pack_goes_with_the_question(connection: Connection, tmp_path: Path) -> None:
     (tmp_path / "staging").mkdir()
     load = {"pack": "1.pack", "name": "app:1"}
-    with pytest.raises(ImageError, match="no Docker engine answers"):
-        host(connection, tmp_path).ask(("load", load), pack=b"\0chunks\n")
+    (answer,) = host(connection, tmp_path).ask(("load", load), pack=b"\0chunks\n")
+    assert "no Docker engine answers" in answer["reason"]
     assert (tmp_path / "staging/1.pack").read_bytes() == b"\0chunks\n"
 
 

@@ -632,17 +632,14 @@ def test_layout_as_the_source_needs_no_engine_here(
     assert "is an image for linux/amd64, linux/arm64" in transfer(wanted)["msg"]
 
 
-def test_engine_that_goes_away_during_the_load_is_waited_for(
-    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result]
+@pytest.mark.parametrize("call", ["_load", "post", "delete"])
+def test_engine_that_goes_away_meanwhile_is_waited_for(
+    controller: FakeEngine, host: Host, transfer: t.Callable[..., Result], monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
+    """While it loads the image, before that has its name, and before it loses the one it came with."""
     key = controller.add("app:1", [BASE, CODE])
-    real = host.engine._load
-
-    def restart(content: bytes) -> str:
-        host.engine._load = real  # type: ignore[method-assign]
-        raise EngineUnreachable("the engine went away meanwhile")
-
-    host.engine._load = restart  # type: ignore[method-assign]
+    answers = [EngineUnreachable("the engine went away meanwhile"), *[mock.DEFAULT] * 9]
+    monkeypatch.setattr(host.engine, call, mock.Mock(side_effect=answers, wraps=getattr(host.engine, call)))
     report = transfer("app:1")["images"]["app:1"]
     assert (host.puts, host.engine.tags) == (1, {"app:1": key})
     assert report["changed"]
