@@ -213,7 +213,7 @@ def _count_molecule(log: Path) -> tuple[int, int, int]:
 
 def _failed_tests(log: Path) -> list[str]:
     """Name the tests that failed, as pytest does at its end: each with what is wrong."""
-    return re.findall(r"^(?:FAILED|ERROR) (\S+::.+)", log.read_text(errors="replace"), re.MULTILINE)
+    return re.findall(r"^(?:FAILED|ERROR) ([^\s-].+)", log.read_text(errors="replace"), re.MULTILINE)
 
 
 def _flaws_of_molecule(log: Path) -> list[str]:
