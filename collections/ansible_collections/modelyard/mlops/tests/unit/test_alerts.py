@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 COLLECTION = Path(__file__).resolve().parents[2]
+REPOSITORY = "https://github.com/modelyard/modelyard/blob/main"
+COLLECTION_PATH = "collections/ansible_collections/modelyard/mlops"
 PROMETHEUS = COLLECTION / "roles/prometheus"
 RULES = sorted((PROMETHEUS / "files/rules").glob("*.yml"))
 TESTS = sorted((COLLECTION / "tests/rules").glob("*.yml"))
@@ -47,7 +49,8 @@ def test_an_alert_explains_itself_and_names_its_runbook(name: str) -> None:
     annotations = ALERTS[name]["annotations"]
     assert annotations["summary"]
     assert annotations["description"]
-    assert annotations["runbook"] == f"docs/runbooks.md#{name.lower()}"
+    # Alerts are read far from this repository, so it is the whole address.
+    assert annotations["runbook_url"] == f"{REPOSITORY}/{COLLECTION_PATH}/docs/runbooks.md#{name.lower()}"
 
 
 def test_each_alert_has_its_runbook_and_no_other_there_is() -> None:

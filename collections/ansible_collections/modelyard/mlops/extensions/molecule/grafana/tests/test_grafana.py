@@ -72,11 +72,23 @@ def test_each_provider_has_its_dashboards(host: Host) -> None:
     assert found == {"Modelyard": own, "Vision team": ["team.json"]}
 
 
-def test_a_removed_dashboard_is_removed(host: Host, tmp_path: Path) -> None:
-    converge(dashboards_dir=str(tmp_path))
+def test_a_folder_without_dashboards_is_refused(tmp_path: Path) -> None:
+    assert f"grafana_dashboards_dir is {tmp_path}, and no dashboard" in refused(dashboards_dir=str(tmp_path))
+
+
+def test_a_removed_dashboard_is_removed(host: Host) -> None:
+    converge(dashboards_dir="")
     with host.sudo():
         assert host.check_output(f"find {CONFIG}/dashboards -name team.json") == ""
         assert host.file(f"{CONFIG}/dashboards/modelyard/modelyard-service.json").exists
+
+
+def test_a_repository_that_nothing_is_installed_from_goes(host: Host) -> None:
+    repository = "/etc/apt/sources.list.d/modelyard-grafana.sources"
+    with host.sudo():
+        host.check_output(f"touch {repository}")
+        converge()
+        assert not host.file(repository).exists
 
 
 def test_a_new_password_is_never_shown(host: Host) -> None:

@@ -231,9 +231,13 @@ def test_a_setting_that_only_prometheus_itself_refuses_is_put_back(host: Host) -
     assert ask(host, "status/flags")["data"]["storage.tsdb.retention.time"] == "30d"
 
 
-def test_a_removed_rule_is_removed(host: Host, tmp_path: Path) -> None:
+def test_a_folder_without_rules_is_refused(tmp_path: Path) -> None:
+    assert f"prometheus_rules_dir is {tmp_path}, and no rule file" in refused(rules_dir=str(tmp_path))
+
+
+def test_a_removed_rule_is_removed(host: Host) -> None:
     assert "TeamRule" in rule_names(host)
-    converge(rules_dir=str(tmp_path))
+    converge(rules_dir="")
     assert "TeamRule" not in rule_names(host)
     assert "ApiDown" in rule_names(host)
     with host.sudo():
