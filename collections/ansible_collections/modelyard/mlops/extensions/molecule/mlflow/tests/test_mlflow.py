@@ -8,6 +8,8 @@ from pathlib import Path
 
 from testinfra.host import Host
 
+from ansible_collections.modelyard.mlops.extensions.molecule.shared import playbook
+
 from .conftest import Play
 from .server import BACKUPS, DATA, ask, champion, inspect, processes
 
@@ -93,6 +95,12 @@ def test_an_upgrade_that_fails_leaves_the_former_server_and_its_database(sqlite:
 def test_a_preview_names_the_upgrade(sqlite: Host, play: Play) -> None:
     done = play(CONVERGE, "sqlite", "--check", mlflow_image="{{ tomorrow }}")
     assert (done["changed"], done["upgrade"]) == (True, True)
+
+
+def test_a_backup_of_no_host_is_no_success() -> None:
+    code, output = playbook.play("modelyard.mlops.backup")
+    assert code != 0
+    assert "There is no host in tracking of the inventory" in output
 
 
 def test_a_lost_folder_is_restored(sqlite: Host, play: Play, tmp_path: Path) -> None:
