@@ -80,6 +80,7 @@ def cases(wanted: str) -> list[Any]:
         for path, spec in every_option(options(role)):
             fits = {
                 "type": spec["type"] in WRONG or "choices" in spec,
+                "element": spec.get("elements") in WRONG,
                 "required": spec.get("required", False),
                 "unknown": "options" in spec,
             }
@@ -158,6 +159,12 @@ def test_a_wrong_value_is_refused_by_name(role: str, path: tuple[str, ...]) -> N
     wrong = WRONG.get(spec["type"], "none of the choices")
     assert named(path, errors(role, given(options(role), path, wrong)))
     assert errors(role, given(options(role), path, right(spec))) == ""
+
+
+@pytest.mark.parametrize(("role", "path"), cases("element"))
+def test_a_wrong_element_is_refused_by_name(role: str, path: tuple[str, ...]) -> None:
+    wrong = WRONG[spec_at(role, path)["elements"]]
+    assert named(path, errors(role, given(options(role), path, [wrong])))
 
 
 @pytest.mark.parametrize(("role", "path"), cases("required"))
