@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from docs import COLLECTION
+from docs import COLLECTION, FILES, ROOT
 from docs.markup import code, to_markdown
 
 BLOCK = re.compile(r"(<!-- (example|support|options|modules):? ?([^\n]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -81,13 +81,13 @@ def options(markdown: Path, entry: str) -> str:
 
 
 def modules(_markdown: Path, _argument: str) -> str:
-    """Return the table of the modules, with links to their source."""
+    """Return the table of the modules, with links to their source: whole addresses, as Galaxy resolves no others."""
     rows = ["| module | what it does | check | diff | idempotent |", "|---|---|---|---|---|"]
     for path in sorted((COLLECTION / "plugins/modules").glob("*.py")):
         documentation = read_documentation(path)
         attributes = documentation["attributes"]
         support = [attributes[name]["support"] for name in ("check_mode", "diff_mode", "idempotent")]
-        link = f"[{path.stem}]({path.relative_to(COLLECTION)})"
+        link = f"[{path.stem}]({FILES}{path.relative_to(ROOT)})"
         cells = [link, to_markdown(documentation["short_description"]), *support]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)

@@ -2,7 +2,8 @@
 """Builds the site: the Markdown pages as they are, and antsibull-docs' page of each module, role and filter.
 
 Markdown is the one format, because GitHub, Galaxy and Sphinx (with MyST) all show it; links in it are those that work
-on GitHub. Here they are pointed to the site's pages, or to the repository for what the site does not have.
+on GitHub, whole addresses where Galaxy shows them too. Here they are pointed to the site's pages, or to the repository
+for what the site does not have.
 """
 
 from __future__ import annotations
@@ -14,15 +15,13 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
-from docs import COLLECTION, ROOT
+from docs import COLLECTION, REPOSITORY, ROOT, linked_file
 
 OUTPUT = ROOT / ".cache/docs"
 PICTURES = COLLECTION / "docs/images"
 SPHINX = Path(__file__).resolve().parent / "sphinx"
 
-LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)\s#]*)(#[^)\s]*)?(?=\))")
+LINK = re.compile(r"(?<=\]\()(?!#)([^)\s#]*)(#[^)\s]*)?(?=\))")
 
 CONTENTS = """
 ```{toctree}
@@ -105,15 +104,16 @@ def relink(text: str, path: Path, pages: Mapping[Path, Path]) -> str:
 
     :param pages: where on the site each file is that has a page there.
     """
-    repository = yaml.safe_load((COLLECTION / "galaxy.yml").read_text())["repository"]
 
     def target(match: re.Match[str]) -> str:
-        file = (path.parent / match[1]).resolve()
+        file = linked_file(match[1], path)
         anchor = match[2] or ""
+        if file is None:
+            return match[0]
         if file in pages:
             return os.path.relpath(pages[file], pages[path].parent) + anchor
         if PICTURES in file.parents:
             return match[0]
-        return f"{repository}/tree/main/{file.relative_to(ROOT)}{anchor}"
+        return f"{REPOSITORY}/tree/main/{file.relative_to(ROOT)}{anchor}"
 
     return LINK.sub(target, text)

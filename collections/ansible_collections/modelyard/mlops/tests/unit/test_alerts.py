@@ -59,9 +59,23 @@ def test_each_alert_has_its_runbook_and_no_other_there_is() -> None:
         assert re.findall(r"^\*\*(\w+)\.\*\*", section, flags=re.MULTILINE) == ["Means", "Look", "Do"], name
 
 
-def test_each_alert_is_seen_to_fire() -> None:
+def fired() -> dict[str, set[str]]:
+    """By alert, the labels with which the tests of the rules see it fire."""
     cases = [case for path in TESTS for test in load(path)["tests"] for case in test.get("alert_rule_test", [])]
-    assert {case["alertname"] for case in cases if case["exp_alerts"]} == set(ALERTS)
+    return {case["alertname"]: set(case["exp_alerts"][0]["exp_labels"]) for case in cases if case["exp_alerts"]}
+
+
+def test_each_alert_is_seen_to_fire() -> None:
+    assert set(fired()) == set(ALERTS)
+
+
+def test_the_inhibition_in_the_example_compares_labels_that_both_alerts_have() -> None:
+    (play,) = load(COLLECTION / "docs/examples/alertmanager/full.yml")
+    every = {"environment"}  # what prometheus_labels puts on every series
+    for rule in play["roles"][0]["vars"]["alertmanager_inhibit_rules"]:
+        for side in ("source_matchers", "target_matchers"):
+            (matcher,) = rule[side]
+            assert set(rule["equal"]) <= fired()[matcher.removeprefix("alertname = ")] | every, side
 
 
 def test_each_file_of_rules_is_tested() -> None:

@@ -64,16 +64,19 @@ def ask(host: Host, path: str, body: t.Any = None) -> str:
 
 
 def alerts(host: Host) -> dict[str, t.Any]:
-    return {alert["labels"]["alertname"]: alert["status"] for alert in json.loads(ask(host, "alerts"))}
+    found = json.loads(ask(host, "alerts"))
+    return {f"{alert['labels']['alertname']} {alert['labels'].get('app', '')}": alert["status"] for alert in found}
 
 
 def test_an_alert_that_another_explains_is_inhibited(host: Host) -> None:
-    ask(host, "alerts", [{"labels": {"alertname": name, "host": "a"}} for name in ("HostGone", "ApiGone")])
+    sent = [("BurnsFast", "iris"), ("BurnsSlow", "iris"), ("BurnsSlow", "shop")]
+    ask(host, "alerts", [{"labels": {"alertname": name, "app": app}} for name, app in sent])
     deadline = time.monotonic() + 20
-    while not alerts(host)["ApiGone"]["inhibitedBy"]:
+    while not alerts(host)["BurnsSlow iris"]["inhibitedBy"]:
         assert time.monotonic() < deadline
         time.sleep(0.5)
-    assert alerts(host)["HostGone"]["inhibitedBy"] == []
+    assert alerts(host)["BurnsFast iris"]["inhibitedBy"] == []
+    assert alerts(host)["BurnsSlow shop"]["inhibitedBy"] == [], "another app's alert is not explained by it"
 
 
 def test_is_held_at_its_version(host: Host) -> None:
