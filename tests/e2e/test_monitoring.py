@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import time
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,14 @@ class Prometheus:
         return [rule for group in groups for rule in group["rules"] if rule["type"] == kind]
 
 
+def wait_for(found: Callable[[], Any], expected: Any) -> None:
+    """Fail unless what is found becomes what is expected: a target that answers late leaves a gap."""
+    deadline = time.monotonic() + 60
+    while (last := found()) != expected and time.monotonic() < deadline:
+        time.sleep(2)
+    assert last == expected
+
+
 @pytest.fixture(scope="module")
 def prometheus(yard: E2EYard) -> Prometheus:
     """The yard's Prometheus, after some minutes of everybody's requests, of wrong ones, and of drift."""
@@ -65,22 +73,27 @@ def prometheus(yard: E2EYard) -> Prometheus:
 
 
 def test_all_targets_answer(prometheus: Prometheus) -> None:
-    found = {(one["metric"]["job"], one["metric"]["environment"]): one["value"][1] for one in prometheus.finds("up")}
+    def found() -> dict[tuple[str, str], str]:
+        return {(one["metric"]["job"], one["metric"]["environment"]): one["value"][1] for one in prometheus.finds("up")}
+
     jobs = ("alertmanager", "app", "ingress", "node", "prometheus")
-    assert found == {(job, "rehearsal"): "1" for job in jobs}
+    wait_for(found, {(job, "rehearsal"): "1" for job in jobs})
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
 def test_every_query_of_every_panel_finds_something(prometheus: Prometheus, path: Path) -> None:
     live = Live(json.loads(path.read_text(encoding="utf-8")), prometheus)
-    end = time.time()
-    empty = [
-        f"{panel['title']}: {live.filled(target['expr'])}"
-        for panel in panels(dict(live.dashboard))
-        for target, found in zip(panel.get("targets", []), live.series(panel, Span(end - 120, end, 5)), strict=True)
-        if not found
-    ]
-    assert empty == []
+
+    def empty() -> list[str]:
+        span = Span((end := time.time()) - 120, end, 5)
+        return [
+            f"{panel['title']}: {live.filled(target['expr'])}"
+            for panel in panels(dict(live.dashboard))
+            for target, found in zip(panel.get("targets", []), live.series(panel, span), strict=True)
+            if not found
+        ]
+
+    wait_for(empty, [])
 
 
 def test_the_deployments_are_drawn_on_every_dashboard(prometheus: Prometheus) -> None:
@@ -96,7 +109,7 @@ def test_every_rule_is_evaluated_and_knows_what_it_speaks_of(prometheus: Prometh
     assert [rule.get("lastError") for rule in rules if rule["health"] != "ok"] == []
     # An alert is rightly silent; that the series are there which it looks at shows that it could speak.
     names = {name for rule in rules for name in metric_names(rule["query"])} | {rule["name"] for rule in recording}
-    assert {name for name in names if not prometheus.finds(name)} == set()
+    wait_for(lambda: {name for name in names if not prometheus.finds(name)}, set())
 
 
 def test_every_metric_of_ours_has_a_panel_or_a_rule(prometheus: Prometheus) -> None:

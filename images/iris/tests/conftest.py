@@ -21,12 +21,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 
+import hypothesis
 import pytest
 from werkzeug.test import Client, TestResponse
 
 from iris_model import artefact, data, model, training
 from iris_model.serving import app as service
 from iris_model.serving.express import Express
+
+# A busy machine is no fault of an example, and a failure is to be the same one the next time.
+hypothesis.settings.register_profile("iris", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("iris")
 
 OPENAPI = json.loads(Path(service.__file__).with_name("openapi.json").read_text("utf-8"))
 

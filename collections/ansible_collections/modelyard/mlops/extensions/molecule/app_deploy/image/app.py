@@ -27,7 +27,7 @@ class App(BaseHTTPRequestHandler):
         """Answer with the release, after a moment of work."""
         global answers
         answers += 1
-        time.sleep(0.3 if BEHAVIOUR == "slow" else 0.02)
+        time.sleep(1 if BEHAVIOUR == "slow" else 0.02)
         failing = BEHAVIOUR == "fails later" and answers > GOOD_ANSWERS
         status = 500 if failing else self._wanted()
         self._send(status, {"version": os.environ["VERSION"], "release": os.environ["RELEASE"]})

@@ -22,7 +22,7 @@ from typing import Any
 
 MODULE = "/opt/proof/debug_dir"
 APP = "/var/lib/modelyard/apps/shop"
-PATIENCE = 60.0
+PATIENCE = 120.0
 # Steps are as short as two writes to disk.
 GLANCE = 0.0003
 
@@ -97,11 +97,11 @@ def stop_at(step: str, args: Args) -> Args:
 
 
 def settle() -> Args:
-    """Wait for the end of the run that is under way."""
+    """Wait for the end of the run that is under way; says whose does not end."""
     deadline = time.monotonic() + PATIENCE
-    while owner() and time.monotonic() < deadline:
+    while (pid := owner()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    return {"owner": owner()}
+    return {"owner": pid}
 
 
 def main() -> None:

@@ -62,6 +62,16 @@ class Machine:
         results: list[dict[str, Any]] = self.python("driver.py", "run", *map(json.dumps, wanted))
         return results
 
+    def settle(self) -> None:
+        """Wait until no run is under way."""
+        assert self.python("driver.py", "settle") == {"owner": 0}
+
+    def at_rest(self) -> int:
+        """Have a good release serve, and nothing unfinished, whatever was before; returns its number."""
+        if self.unfinished():
+            self.release(shop(1))
+        return self.assert_tidy()
+
     def reboot(self) -> None:
         """Cut the power, and switch it on again."""
         _docker("kill", self.container)

@@ -93,19 +93,30 @@ def controller(release: dict[str, Any]) -> Iterator[None]:
         process.wait()
 
 
+def stop_at(machine: Machine, step: str, by_controller: bool) -> tuple[dict[str, Any], Stopped]:
+    """Return a new release, and where its run has come to stop, which may be later: the shortest steps take 5 ms."""
+    release = next_release(step)
+    if by_controller:
+        with controller(release):
+            return release, machine.python("driver.py", "stop-at", step, "null")
+    return release, machine.python("driver.py", "stop-at", step, json.dumps(release))
+
+
 @pytest.mark.parametrize(("victim", "step"), list(cases()))
 def test_after_a_kill_one_release_serves_and_the_next_run_finishes(
     machine: Machine, serving: int, victim: str, step: str
 ) -> None:
-    release = next_release(step)
-    if victim == "controller":
-        with controller(release):
-            stopped = machine.python("driver.py", "stop-at", step, "null")
-    else:
-        stopped = machine.python("driver.py", "stop-at", step, json.dumps(release))
+    release, stopped = stop_at(machine, step, victim == "controller")
+    for _again in range(4):
+        if stopped["step"] == step:
+            break
+        machine.sh(f"kill -CONT {stopped['pid']}")
+        machine.settle()
+        serving = machine.at_rest()
+        release, stopped = stop_at(machine, step, victim == "controller")
     assert stopped["step"] == step
     VICTIMS[victim](machine, stopped)
-    machine.python("driver.py", "settle")
+    machine.settle()
 
     # Where there is no room for two, nothing serves until the next run: that is the price, and it is recorded.
     if step != "vacate":

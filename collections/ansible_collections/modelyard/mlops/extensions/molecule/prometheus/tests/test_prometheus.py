@@ -71,6 +71,11 @@ def targets(host: Host) -> dict[tuple[str, str, str], str]:
     }
 
 
+def values(host: Host, query: str) -> list[str]:
+    """What a query finds now, which is nothing for a moment when a target answers late."""
+    return [str(found["value"][1]) for found in ask(host, "query", query=query)["data"]["result"]]
+
+
 def wait_for(found: Callable[[], Any], expected: Any) -> None:
     """Fail unless what is found becomes what is expected, within a minute."""
     deadline = time.monotonic() + 60
@@ -94,10 +99,8 @@ def test_targets_are_what_the_code_says_on_this_host_and_through_the_ingress_of_
 
 
 def test_what_is_measured_says_where_it_comes_from(host: Host) -> None:
-    result = ask(host, "query", query='up{job="app", app="iris", environment="test"}')["data"]["result"]
-    assert [value["value"][1] for value in result] == ["1"]
-    there = ask(host, "query", query='node_memory_MemTotal_bytes{instance="other", environment="test"}')
-    assert len(there["data"]["result"]) == 1
+    wait_for(lambda: values(host, 'up{job="app", app="iris", environment="test"}'), ["1"])
+    wait_for(lambda: len(values(host, 'node_memory_MemTotal_bytes{instance="other", environment="test"}')), 1)
 
 
 # Another Prometheus, which takes what is sent to it from whoever knows the password.
@@ -211,8 +214,8 @@ def test_prometheus_understands_each_query_of_each_panel(host: Host, path: Path)
 
 
 def test_the_service_dashboard_shows_something_in_each_panel(host: Host) -> None:
-    for title, expression in queries(DASHBOARDS / "modelyard-service.json"):
-        assert ask(host, "query", query=expression)["data"]["result"], title
+    panels = queries(DASHBOARDS / "modelyard-service.json")
+    wait_for(lambda: [title for title, expression in panels if not values(host, expression)], [])
 
 
 def test_a_bad_rule_is_refused_and_the_old_ones_stay(host: Host, tmp_path: Path) -> None:

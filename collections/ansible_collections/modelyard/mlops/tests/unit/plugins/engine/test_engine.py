@@ -139,8 +139,11 @@ def test_an_answer_that_breaks_off_is_an_engine_that_went_away(
     played.json("GET /v1.41/info", {"Name": "a host"})
     engine.get("/info")
     real = Handler.send_header
-    longer = {"Content-Length": "1000"}
-    monkeypatch.setattr(Handler, "send_header", lambda self, name, value: real(self, name, longer.get(name, value)))
+
+    def promise_more(handler: Handler, name: str, value: str) -> None:
+        real(handler, name, "1000" if name == "Content-Length" else value)
+
+    monkeypatch.setattr(Handler, "send_header", promise_more)
     with pytest.raises(EngineUnreachable, match="went away meanwhile"):
         engine.get("/info")
 
