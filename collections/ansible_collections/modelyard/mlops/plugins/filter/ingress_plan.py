@@ -21,7 +21,8 @@ description:
   - Completes apps and services with the defaults of the role ingress, and puts them in the order in which HAProxy has
     to try them, a host before none and a long path before a short one.
   - Exporters and certbot's answers become services like the others.
-  - Fails with all that is wrong, also with what only app_deploy would use of an app, so that nothing on a host has changed yet.
+  - Fails with all that is wrong, also in what only app_deploy uses of an app, so that nothing on a host has changed
+    yet.
 positional: services, metrics, users, certbot, https_redirect, serving
 options:
   _input:
