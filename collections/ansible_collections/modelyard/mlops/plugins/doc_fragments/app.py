@@ -16,7 +16,7 @@ options:
     type: int
     default: 8080
   slots:
-    description: The two loopback ports, blue and green. Needed for O(state=present).
+    description: The two loopback ports, 1024 or higher, blue and green. Needed for O(state=present).
     type: list
     elements: int
     default: []
@@ -25,7 +25,9 @@ options:
     type: dict
     default: {}
   secrets:
-    description: Values that the app finds as files in memory below C(/run/secrets), readable for its own user alone.
+    description:
+      - Values that the app finds as files in memory below C(/run/secrets), readable for its own user alone. Their names
+        are made of letters, digits, C(_), C(-) and C(.).
     type: dict
     default: {}
   user:
@@ -33,7 +35,7 @@ options:
     type: str
     default: ""
   memory:
-    description: Memory limit of the container.
+    description: Memory limit of the container, such as V(512m). The engine's least is V(6m).
     type: str
     default: 512m
   cpus:

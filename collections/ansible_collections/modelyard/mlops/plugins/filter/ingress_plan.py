@@ -9,6 +9,9 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.modelyard.mlops.plugins.module_utils.release import SLOTS
+from ansible_collections.modelyard.mlops.plugins.module_utils.release_options import apps_problems
+
 DOCUMENTATION = r"""
 name: ingress_plan
 short_description: Check what the ingress shall serve, and work out what its configuration says of it
@@ -18,7 +21,8 @@ description:
   - Completes apps and services with the defaults of the role ingress, and puts them in the order in which HAProxy has
     to try them, a host before none and a long path before a short one.
   - Exporters and certbot's answers become services like the others.
-  - Fails with all that is wrong, so that nothing on a host has changed yet.
+  - Fails with all that is wrong, also in what only app_deploy uses of an app, so that nothing on a host has changed
+    yet.
 positional: services, metrics, users, certbot, https_redirect, serving
 options:
   _input:
@@ -73,7 +77,6 @@ _value:
 
 Dict = dict[str, t.Any]
 
-SLOTS = ("blue", "green")
 ACME_PATH = "/.well-known/acme-challenge/"
 ACME_PORT = 8402
 METRICS_PATH = "/-/metrics/"
@@ -111,6 +114,7 @@ def ingress_plan(
         *([_challenges()] if _names(certbot, planned_apps) else []),
     ]
     problems = [
+        *apps_problems("ingress_apps", apps),
         *_malformed(planned_apps, planned_services, users or {}),
         *_conflicts(planned_apps, planned_services),
         *_misplaced(planned_apps),
@@ -214,13 +218,11 @@ def _bytes(size: str) -> int:
 
 def _malformed(apps: list[Dict], services: list[Dict], users: Dict) -> t.Iterator[str]:
     everything = [*apps, *services]
-    yield from _bad(_NAME, "name", [item["name"] for item in everything])
+    yield from _bad(_NAME, "name", [item["name"] for item in services])
     yield from _bad(_PATH, "path", [path for item in everything for path in _paths(item)])
     yield from _bad(_HOST, "host", [item["host"] for item in everything])
     yield from _bad(_USER, "ingress_users", users)
     for app in apps:
-        if len(app["slots"]) != len(SLOTS):
-            yield f"{app['name']} needs two slots, not {app['slots']}"
         if not _SIZE.fullmatch(app["max_body"]):
             yield f"max_body of {app['name']}: '{app['max_body']}' is not a size; write bytes, or 512k, 10m, 1g"
         for option in ("timeout", "tunnel_timeout"):

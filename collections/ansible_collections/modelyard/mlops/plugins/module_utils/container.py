@@ -19,6 +19,7 @@ IMAGES_FOLDER = "/var/lib/modelyard/images/staging"
 
 _SIZE = re.compile(r"(\d+)([kmg]?)b?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_LEAST_MEMORY = 6 << 20  # the engine's own limit
 _STDERR = 2
 
 
@@ -213,13 +214,16 @@ def demultiplex(stream: bytes) -> str:
 
 
 def parse_size(value: str) -> int:
-    """Bytes in a size such as `512m`; empty is 0.
+    """Bytes in a size of memory such as `512m`; empty is 0.
 
-    :raises ContainerError: it is no size.
+    :raises ContainerError: it is no size, or less than a container can have.
     """
     if not value:
         return 0
     match = _SIZE.fullmatch(value)
     if match is None:
         raise ContainerError(f"'{value}' is no size: write a number and k, m or g, such as 512m")
-    return int(match[1]) * _UNITS[match[2].lower()]
+    size = int(match[1]) * _UNITS[match[2].lower()]
+    if 0 < size < _LEAST_MEMORY:
+        raise ContainerError(f"'{value}' is less than the engine's least, 6m: write a number and a unit, such as 512m")
+    return size

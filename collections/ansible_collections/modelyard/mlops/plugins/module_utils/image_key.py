@@ -16,6 +16,9 @@ import typing as t
 
 _TAGGED = re.compile(r"(?P<repository>[a-z0-9][a-z0-9._/:-]*[a-z0-9]|[a-z0-9]):(?P<tag>\w[\w.-]{0,127})", re.ASCII)
 
+# A digest, or an engine's own ID of an image.
+_FIXED = re.compile(r"[^@\s]+@[a-z0-9]+:[0-9a-f]{64,}|(sha256:)?[0-9a-f]{64}")
+
 
 class ImageError(Exception):
     """An image, or a reference to one, is not what it has to be; the message says what to do."""
@@ -103,3 +106,12 @@ def split_reference(reference: str) -> tuple[str, str]:
     if match["tag"] == "latest":
         raise ImageError(f"'{reference}' says latest, which is another image tomorrow: give a tag of its own")
     return match["repository"], match["tag"]
+
+
+def check_fixed(reference: str) -> None:
+    """Refuse a reference that may be another image tomorrow: it is no digest, no ID, and has no tag of its own.
+
+    :raises ImageError: it is such a reference.
+    """
+    if not _FIXED.fullmatch(reference):
+        split_reference(reference)

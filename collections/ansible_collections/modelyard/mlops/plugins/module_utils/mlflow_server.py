@@ -14,7 +14,9 @@ from dataclasses import replace
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from .container import SPEC_LABEL, ContainerError, Spec, parse_size
+from .image_key import ImageError, check_fixed
 from .mlflow_database import Database, Postgresql, Sqlite
+from .option_check import Check, problems
 from .service import Verify
 
 CONTAINER = "modelyard-mlflow"
@@ -53,10 +55,13 @@ def check(options: Options) -> None:
         raise ServerError(f"mlflow_prefix: '{prefix}' must begin with a / and not end with one, or be empty")
     if options["workers"] < 1:
         raise ServerError(f"mlflow_workers: {options['workers']} is too few: 1 is the least")
-    try:
-        parse_size(options["memory"])
-    except ContainerError as error:
-        raise ServerError(f"mlflow_memory: {error}") from error
+    checks = [
+        Check("mlflow_image", check_fixed, options["image"]),
+        Check("mlflow_memory", parse_size, options["memory"]),
+    ]
+    wrong = problems(checks, ImageError, ContainerError)
+    if wrong:
+        raise ServerError("; ".join(wrong))
     if postgresql["password"] and not postgresql["host"]:
         raise ServerError("mlflow_postgresql: it has a password and no host: name the host, or the socket's folder")
     if s3["access_key_id"] and not s3["bucket"]:

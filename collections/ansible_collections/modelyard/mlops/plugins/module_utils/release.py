@@ -153,12 +153,12 @@ def _completed(defaults: dict[str, t.Any], given: dict[str, t.Any]) -> dict[str,
 def check_name(name: str) -> str:
     """Refuse an app name that could not be part of a path, a container name and a backend name."""
     if not _NAME.fullmatch(name):
-        raise ReleaseError(f"name: '{name}' is no app name: use lower-case letters, digits and dashes, a letter first")
+        raise ReleaseError(f"'{name}' is no app name: use lower-case letters, digits and dashes, a letter first")
     return name
 
 
 def check_slots(slots: t.Sequence[int]) -> list[int]:
     """Refuse anything but two different unprivileged ports."""
     if len(slots) != 2 or slots[0] == slots[1] or not all(1024 <= port <= 65535 for port in slots):
-        raise ReleaseError(f"slots: {list(slots)} must be two different ports between 1024 and 65535, blue and green")
+        raise ReleaseError(f"{list(slots)} must be two different ports between 1024 and 65535, blue and green")
     return list(slots)

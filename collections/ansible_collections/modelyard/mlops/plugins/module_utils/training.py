@@ -23,7 +23,9 @@ import typing as t
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
-from .container import Containers, Spec
+from .container import ContainerError, Containers, Spec, parse_size
+from .image_key import ImageError, check_fixed
+from .option_check import Check, list_problems, problems
 from .textfile import Metric, render, replace_file
 
 RUNNING = "running"
@@ -97,12 +99,36 @@ class Record:
         return cls(**{**value, "inputs": Inputs(**value["inputs"])})
 
 
+def job_problems(options: t.Mapping[str, t.Any]) -> list[str]:
+    """What of a training's options cannot be; each message names the option."""
+    checks = [
+        Check("name", _check_name, options["name"]),
+        Check("image", check_fixed, options["image"]),
+        Check("memory", parse_size, options["memory"]),
+    ]
+    return problems(checks, TrainingError, ImageError, ContainerError)
+
+
+def jobs_problems(jobs: t.Iterable[t.Mapping[str, t.Any]], memory: str) -> list[str]:
+    """What cannot be in the trainings of the role; each message names the variable, the training and the option.
+
+    :param memory: that of the trainings that do not say another.
+    """
+    text = {"type": "str", "required": True}
+    spec = {"name": text, "image": text, "memory": {"type": "str", "default": ""}}
+    common = problems([Check("training_run_memory", parse_size, str(memory))], ContainerError)
+    return [*common, *list_problems("training_run_jobs", jobs, spec, job_problems)]
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise TrainingError(f"'{name}' is no name: use lower-case letters, digits and dashes, a letter first")
+
+
 class Ledger:
     """The records of one training's runs."""
 
     def __init__(self, root: str, name: str) -> None:
-        if not _NAME.fullmatch(name):
-            raise TrainingError(f"name: '{name}' is no name: use lower-case letters, digits and dashes, a letter first")
         self.name = name
         self.folder = os.path.join(root, name)
 

@@ -52,7 +52,9 @@ options:
     choices: [present, rolled_back]
     default: present
   image:
-    description: Reference of the image on this host. Needed for O(state=present).
+    description:
+      - Reference of the image on this host. Needed for O(state=present).
+      - A digest, an ID, or a tag other than C(latest), which would be another image tomorrow.
     type: str
     default: ""
   image_key:

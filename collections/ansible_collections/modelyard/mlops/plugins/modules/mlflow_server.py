@@ -37,7 +37,9 @@ attributes:
     support: full
 options:
   image:
-    description: The image, as the host's engine knows it. Never pulled. By itself it runs C(mlflow server).
+    description:
+      - The image, as the host's engine knows it. Never pulled. By itself it runs C(mlflow server).
+      - A digest, an ID, or a tag other than C(latest), which would be another image tomorrow.
     type: str
     required: true
   image_key:

@@ -46,7 +46,9 @@ options:
     type: str
     required: true
   image:
-    description: The image, as the host's engine knows it. Never pulled.
+    description:
+      - The image, as the host's engine knows it. Never pulled.
+      - A digest, an ID, or a tag other than C(latest), which would be another image tomorrow.
     type: str
     required: true
   image_key:
@@ -88,7 +90,7 @@ options:
     type: int
     default: 3600
   memory:
-    description: The most memory the run may use, such as V(2g). Empty is no limit.
+    description: The most memory the run may use, such as V(2g), V(6m) or more. Empty is no limit.
     type: str
     default: ""
   user:
@@ -215,6 +217,7 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.training import (
     TrainingError,
     command,
     data_digest,
+    job_problems,
     metrics,
     reason,
 )
@@ -247,6 +250,9 @@ class Task:
     def __init__(self, params: dict[str, t.Any], engine: Engine) -> None:
         self._params = params
         self._engine = engine
+        wrong = job_problems(params)
+        if wrong:
+            raise TrainingError("; ".join(wrong))
         self._ledger = Ledger(params["root"], params["name"])
         self._limits = Limits(params["timeout"], parse_size(params["memory"]))
         self._words = command(params["args"], params["parameters"])

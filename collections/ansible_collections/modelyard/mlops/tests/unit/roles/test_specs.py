@@ -232,10 +232,38 @@ def test_the_playbook_check_finds_what_is_wrong_before_any_host_is_changed(tmp_p
     assert named(("mlflow_image",), refused["lacking"])
 
 
+@pytest.mark.parametrize(
+    ("values", "messages"),
+    [
+        (
+            {
+                "modelyard_apps": [{"name": "shop", "image": "shop:1", "slots": [18081, 18082], "memory": "lots"}],
+                "ingress_apps": [{"name": "wine", "slots": [80, 81]}],
+            },
+            ["modelyard_apps: shop: memory: 'lots' is no", "ingress_apps: wine: slots: [80, 81] must be two different"],
+        ),
+        (
+            {"training_run_jobs": [{"name": "iris", "image": "train"}], "training_run_memory": "512"},
+            ["training_run_memory: '512' is less than", "training_run_jobs: iris: image: 'train' does not name an"],
+        ),
+    ],
+)
+def test_the_playbook_check_finds_what_only_a_module_would_refuse(
+    values: dict[str, Any], messages: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "hosts.yml").write_text(json.dumps({"all": {"hosts": {"right": {}, "wrong": values}}}))
+    check = {"name": "Check", "ansible.builtin.import_playbook": "modelyard.mlops.check"}
+    change = {"name": "Change", "ansible.builtin.debug": {"msg": "too early"}}
+    play = {"name": "Try", "hosts": "all", "gather_facts": False, "tasks": [change]}
+    code, output = run_playbook(tmp_path, [check, play], "-i", "hosts.yml")
+    assert code != 0
+    assert [message for message in messages if message not in " ".join(output.split())] == []
+    assert "TASK [Change]" not in output
+
+
 def test_the_playbook_check_knows_every_role() -> None:
     (play,) = load(ROLES.parent / "playbooks/check.yml")
-    (task,) = play["tasks"]
-    assert sorted(task["vars"]["all_roles"]) == NAMES
+    assert sorted(play["tasks"][0]["vars"]["all_roles"]) == NAMES
 
 
 def bare(specs: dict[str, Any]) -> dict[str, Any]:

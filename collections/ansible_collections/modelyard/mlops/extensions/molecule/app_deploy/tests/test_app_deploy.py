@@ -120,8 +120,8 @@ def test_records_have_no_secret(host: Host) -> None:
 def test_same_release_again_changes_nothing_in_few_tasks() -> None:
     output = deploy("-v")
     assert "changed=0 " in output
-    # Arguments, releases, what serves, and what is in the list no more.
-    assert output.count("TASK [modelyard.mlops.app_deploy : ") - output.count("skipping: [host]") <= 4
+    # Arguments, options, releases, what serves, and what is in the list no more.
+    assert output.count("TASK [modelyard.mlops.app_deploy : ") - output.count("skipping: [host]") <= 5
 
 
 def test_preview_says_what_differs_and_what_starts_and_stops(address: str) -> None:
@@ -173,6 +173,15 @@ def test_bad_release_is_refused_and_the_old_one_serves(address: str, host: Host,
         assert traffic.lost == []
     assert version(address) == "2"
     assert list(containers(host)) == ["modelyard-demo-green"]
+
+
+def test_value_that_cannot_be_is_refused_by_name_before_any_app_is_touched(host: Host) -> None:
+    before = ledger(host)
+    other = {"name": "other", "image": "molecule-app:latest", "slots": [18083, 18084], "memory": "lots"}
+    output = refused(version="1", apps=["demo", "other"], other=other)
+    assert "app_deploy_apps: other: memory: 'lots' is no size: write a number and k, m or g" in output
+    assert "app_deploy_apps: other: image: 'molecule-app:latest' says latest" in output
+    assert ledger(host) == before
 
 
 def test_rollback_loses_no_request_and_holds(address: str, host: Host) -> None:

@@ -67,6 +67,15 @@ def test_foreign_configuration_is_refused_or_put_aside(host: Host, client: Clien
     assert int(executed[1]) <= 12 + len(["include_role", "the copy that is put aside"])
 
 
+def test_option_of_an_app_that_cannot_be_is_named_before_anything_changes(host: Host) -> None:
+    with host.sudo():
+        before = host.check_output(f"sha256sum {CONFIGURATION}")
+        output = refused(apps=[iris(18093, 18094) | {"memory": "lots", "image": "iris:latest"}])
+        assert "ingress_apps: iris: memory: 'lots' is no size: write a number and k, m or g" in output
+        assert "ingress_apps: iris: image: 'iris:latest' says latest" in output
+        assert host.check_output(f"sha256sum {CONFIGURATION}") == before
+
+
 def test_port_that_something_else_has_taken_is_named_before_anything_changes(host: Host, client: Client) -> None:
     with host.sudo():
         before = host.check_output(f"sha256sum {CONFIGURATION}")

@@ -9,7 +9,7 @@ import typing as t
 import pytest
 from testinfra.host import Host
 
-from ansible_collections.modelyard.mlops.extensions.molecule.shared.playbook import converge
+from ansible_collections.modelyard.mlops.extensions.molecule.shared.playbook import converge, refused
 
 ROOT = "/var/lib/modelyard/training/iris"
 JOB: dict[str, t.Any] = {
@@ -98,6 +98,15 @@ def test_a_run_that_takes_too_long_is_stopped(host: Host) -> None:
     assert "did not finish in 2 s" in late["msg"]
     with host.sudo():
         assert host.check_output("docker ps --all --quiet") == ""
+
+
+def test_a_value_that_cannot_be_is_refused_by_name_before_any_training_begins(host: Host) -> None:
+    jobs = [{**JOB, "name": "first"}, {**JOB, "name": "second", "image": "molecule-training:latest", "memory": "lots"}]
+    output = refused(training_run_jobs=jobs)
+    assert "training_run_jobs: second: memory: 'lots' is no size: write a number and k, m or g" in output
+    assert "training_run_jobs: second: image: 'molecule-training:latest' says latest" in output
+    with host.sudo():
+        assert not host.file("/var/lib/modelyard/training/first").exists
 
 
 def test_a_run_is_followed_in_steps(host: Host) -> None:

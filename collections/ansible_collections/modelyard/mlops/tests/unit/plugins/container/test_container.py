@@ -43,7 +43,10 @@ def test_the_text_of_a_spec_depends_on_its_content_alone() -> None:
     assert Spec("image").text() != Spec("other").text()
 
 
-@pytest.mark.parametrize(("text", "size"), [("", 0), ("512", 512), ("2k", 2048), ("512m", 512 << 20), ("2GB", 2 << 30)])
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("", 0), ("0", 0), ("6291456", 6 << 20), ("8192k", 8 << 20), ("512m", 512 << 20), ("2GB", 2 << 30)],
+)
 def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
 
@@ -51,6 +54,12 @@ def test_sizes(text: str, size: int) -> None:
 @pytest.mark.parametrize("text", ["much", "-1", "1t", "1.5g"])
 def test_what_is_no_size_is_named(text: str) -> None:
     with pytest.raises(ContainerError, match=f"'{text}' is no size"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize("text", ["512", "5m", "6291455"])
+def test_what_the_engine_would_refuse_is_named(text: str) -> None:
+    with pytest.raises(ContainerError, match=f"'{text}' is less than the engine's least, 6m"):
         parse_size(text)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.modelyard.mlops.plugins.filter.training_problems import training_problems
 from ansible_collections.modelyard.mlops.plugins.module_utils import training
 from ansible_collections.modelyard.mlops.plugins.module_utils.container import ContainerError, Spec
 from ansible_collections.modelyard.mlops.plugins.module_utils.training import (
@@ -297,9 +298,9 @@ def test_the_reason_compares_with_the_run_that_was_started_last(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["", "Iris", "../iris", "iris model"])
-def test_names_that_are_no_folder_are_refused(name: str, tmp_path: Path) -> None:
+def test_names_that_are_no_folder_are_refused(name: str, host: Host) -> None:
     with pytest.raises(TrainingError, match="name:"):
-        Ledger(str(tmp_path), name)
+        host.task(name=name)
 
 
 def test_times_of_the_engine() -> None:
@@ -322,6 +323,33 @@ def test_module_says_which_training_broke_the_contract_and_how(
     said = module(host, monkeypatch)
     assert said["msg"].startswith("training iris: ")
     assert message in said["msg"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"memory": "lots"}, "training iris: memory: 'lots' is no size"),
+        ({"image": "train:latest"}, "training iris: image: 'train:latest' says latest"),
+        ({"image": "train"}, "training iris: image: 'train' does not name an image with its tag"),
+    ],
+)
+def test_module_names_the_option_that_cannot_be(
+    host: Host, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any], message: str
+) -> None:
+    assert message in module(host, monkeypatch, **wrong)["msg"]
+    assert message in module(host, monkeypatch, _ansible_check_mode=True, **wrong)["msg"]
+
+
+def test_all_trainings_are_looked_at_at_once() -> None:
+    good: dict[str, Any] = {"name": "iris", "image": "train:1", "memory": None, "timeout": 5}
+    assert training_problems([good, {**good, "memory": "1g"}], "2g") == []
+    wrong = [good, {**good, "name": "wine", "memory": "lots"}, {"name": "Old", "image": "train:latest"}]
+    assert [problem.partition(" is")[0] for problem in training_problems(wrong, "512")] == [
+        "training_run_memory: '512'",
+        "training_run_jobs: wine: memory: 'lots'",
+        "training_run_jobs: Old: name: 'Old'",
+        "training_run_jobs: Old: image: 'train:latest' says latest, which",
+    ]
 
 
 def test_module_previews_runs_and_follows(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.image_key import (
     Image,
     ImageError,
     chain_ids,
+    check_fixed,
     familiar,
     shared_layers,
     split_reference,
@@ -60,6 +61,20 @@ def test_reference_has_repository_and_tag() -> None:
 def test_reference_without_a_tag_to_stand_on_is_refused(reference: str) -> None:
     with pytest.raises(ImageError):
         split_reference(reference)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["iris:1", "iris@sha256:" + 64 * "a", "host:5000/iris:latest@sha256:" + 64 * "a", "sha256:" + 64 * "a", 64 * "a"],
+)
+def test_tag_digest_and_id_are_the_same_image_tomorrow(reference: str) -> None:
+    check_fixed(reference)
+
+
+@pytest.mark.parametrize("reference", ["iris", "iris:latest", "host:5000/iris", "iris@sha256:abc", 12 * "a", ""])
+def test_what_may_be_another_image_tomorrow_is_refused(reference: str) -> None:
+    with pytest.raises(ImageError):
+        check_fixed(reference)
 
 
 @pytest.mark.parametrize("name", ["team/app:1", "docker.io/team/app:1", "localhost/team/app:1"])

@@ -92,7 +92,7 @@ def test_certbot_answers_for_the_hosts_of_the_routes_without_https_and_login() -
 @pytest.mark.parametrize(
     ("apps", "others", "message"),
     [
-        ([app("Iris", 18001)], {}, "name: 'Iris' does not match"),
+        ([app("Iris", 18001)], {}, "ingress_apps: Iris: name: 'Iris' is no app name"),
         ([app("iris", 18001, route={"path": "/a b"})], {}, "path: '/a b/' does not match"),
         ([app("iris", 18001, private_paths=["metrics"])], {}, "path: 'metrics/' does not match"),
         (
@@ -110,7 +110,12 @@ def test_certbot_answers_for_the_hosts_of_the_routes_without_https_and_login() -
             {},
             "the app iris and the app wine both want the port 18002",
         ),
-        ([{"name": "iris", "slots": [18001]}], {}, r"iris needs two slots, not \[18001\]"),
+        ([{"name": "iris", "slots": [18001]}], {}, r"ingress_apps: iris: slots: \[18001\] must be two"),
+        ([app("iris", 80)], {}, r"ingress_apps: iris: slots: \[80, 81\] must be two different ports"),
+        ([app("iris", 18001, memory="lots")], {}, "ingress_apps: iris: memory: 'lots' is no size"),
+        ([app("iris", 18001, image="iris:latest")], {}, "ingress_apps: iris: image: 'iris:latest' says latest"),
+        ([app("iris", 18001, secrets={"a/b": "x"})], {}, "ingress_apps: iris: secrets: 'a/b' cannot be a file name"),
+        ([], {"services": [{**GRAFANA, "name": "Grafana"}]}, "name: 'Grafana' does not match"),
         ([], {"services": [GRAFANA]}, "grafana wants a login, and ingress_users is empty"),
         ([], {"metrics": [{"name": "node", "port": 9100}]}, "metrics-node wants a login"),
         ([], {"users": {"a\nb": "x"}}, "ingress_users: 'a\nb' does not match"),

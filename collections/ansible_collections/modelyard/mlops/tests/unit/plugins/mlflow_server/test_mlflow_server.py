@@ -29,6 +29,7 @@ SECRET = "s3cr:t\\"
 def options(**changes: Any) -> dict[str, Any]:
     """What the module hands over; dicts are merged."""
     defaults: dict[str, Any] = {
+        "image": "mlflow:1",
         "data": "/var/lib/modelyard/mlflow",
         "uid": 10001,
         "port": 5000,
@@ -119,6 +120,9 @@ def test_the_file_of_passwords_is_as_libpq_reads_it() -> None:
         ({"prefix": "mlflow"}, "mlflow_prefix"),
         ({"prefix": "/mlflow/"}, "mlflow_prefix"),
         ({"workers": 0}, "mlflow_workers"),
+        ({"memory": "512"}, "mlflow_memory"),
+        ({"image": "mlflow"}, "mlflow_image"),
+        ({"image": "mlflow:latest"}, "mlflow_image"),
         ({"postgresql": {"password": SECRET}}, "mlflow_postgresql"),
         ({"s3": {"access_key_id": "me"}}, "mlflow_s3"),
         ({"s3": {"bucket": "models", "access_key_id": "me"}}, "mlflow_s3"),

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from ansible_collections.modelyard.mlops.plugins.doc_fragments.app import ModuleDocFragment
-from ansible_collections.modelyard.mlops.plugins.module_utils.release import ReleaseError
+from ansible_collections.modelyard.mlops.plugins.filter.app_problems import app_problems
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_options import (
     app_options,
     longest_run,
@@ -62,10 +62,55 @@ def test_role_takes_what_the_module_takes() -> None:
         assert f"    {name}: " in tasks, f"the role does not hand {name} on"
 
 
-def test_secret_that_cannot_be_a_file_is_refused() -> None:
+GOOD: dict[str, Any] = {"name": "shop", "image": "shop:1", "slots": [18081, 18082]}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"name": "Shop"}, "app_deploy_apps: Shop: name: 'Shop' is no app name: use lower-case letters"),
+        ({"image": "shop:latest"}, "app_deploy_apps: shop: image: 'shop:latest' says latest"),
+        ({"image": "shop"}, "app_deploy_apps: shop: image: 'shop' does not name an image with its tag"),
+        ({"slots": [80, 81]}, "app_deploy_apps: shop: slots: [80, 81] must be two different ports between 1024"),
+        ({"memory": "lots"}, "app_deploy_apps: shop: memory: 'lots' is no size: write a number and k, m or g"),
+        ({"memory": 512}, "app_deploy_apps: shop: memory: '512' is less than the engine's least, 6m"),
+        ({"port": 70000}, "app_deploy_apps: shop: port: 70000 is no port"),
+        ({"cpus": -1}, "app_deploy_apps: shop: cpus: -1.0 is less than none"),
+        ({"user": "0:0"}, "app_deploy_apps: shop: user: '0:0' is root"),
+        ({"secrets": {"../x": "hidden"}}, "app_deploy_apps: shop: secrets: '../x' cannot be a file name"),
+        ({"pids": "many", "slots": "high"}, "app_deploy_apps: shop: Elements value for option 'slots'"),
+    ],
+)
+def test_value_that_cannot_be_is_refused_by_its_names(wrong: dict[str, Any], message: str) -> None:
+    (problem,) = app_problems([GOOD, {**GOOD, **wrong}])
+    assert problem.startswith(message)
+    assert "hidden" not in problem
+
+
+def test_all_that_is_wrong_is_said_with_the_variable_that_has_it() -> None:
+    wrong = [{**GOOD, "memory": "lots", "port": 0}, {**GOOD, "name": "wine", "user": "root"}]
+    assert [problem.partition(" is")[0] for problem in app_problems(wrong, "modelyard_apps")] == [
+        "modelyard_apps: shop: memory: 'lots'",
+        "modelyard_apps: shop: port: 0",
+        "modelyard_apps: wine: user: 'root'",
+    ]
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        # As a template leaves them, and as a specification that was validated does.
+        {"slots": ["18081", "18082"], "port": "8080", "cpus": "1.5", "user": 10001},
+        {"memory": None, "secrets": None, "image": None},
+        {"image": "shop@sha256:" + 64 * "0", "memory": "", "secrets": {"API_TOKEN": 1}, "route": {"path": "/"}},
+    ],
+)
+def test_value_that_the_module_takes_is_right(right: dict[str, Any]) -> None:
+    assert app_problems([{**GOOD, **right}]) == []
+
+
+def test_secrets_are_texts() -> None:
     assert secret_values({"secrets": {"PORT": 1}}) == {"PORT": "1"}
-    with pytest.raises(ReleaseError, match=r"'\.\./x' cannot be a file name"):
-        secret_values({"secrets": {"../x": "1"}})
 
 
 def test_longest_run_is_longer_than_each_wait() -> None:

@@ -18,6 +18,8 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.ledger import Jour
 from ansible_collections.modelyard.mlops.plugins.module_utils.release import ReleaseError
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_lock import Lock
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_run import App
+from ansible_collections.modelyard.mlops.plugins.modules import app_release
+from ansible_collections.modelyard.mlops.tests.unit.plugins.running import run_module
 
 from .fakes import DELIVERY, PORTS, Host, Killed, release
 
@@ -60,7 +62,16 @@ def app(
         "image": f"app:{image}",
         "image_key": f"sha256:{image:064}",
     }
-    options |= {"model": None, "env": {}, "secrets": {}, "user": "", "memory": "1m", "pids": 1, "cpus": 0.0, "grace": 5}
+    options |= {
+        "model": None,
+        "env": {},
+        "secrets": {},
+        "user": "",
+        "memory": "64m",
+        "pids": 1,
+        "cpus": 0.0,
+        "grace": 5,
+    }
     options |= {"port": 8080, "slots": PORTS, "release": None, "by": "me", "commit": "abc", "force": False}
     options |= {"delivery": ""}
     return App({**options, **DELIVERY, "break_lock": False, **changes}, check)
@@ -198,7 +209,7 @@ class TestPrepare:
 
     def test_all_is_well(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert self.refuse(monkeypatch) == ""
-        assert self.needed == [1 << 20]
+        assert self.needed == [64 << 20]
 
     def test_recreate_needs_no_room_for_two(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert self.refuse(monkeypatch, strategy="recreate") == ""
@@ -335,6 +346,28 @@ def test_image_is_named_or_known(host: Host, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(release_run, "need_image", missing)
     assert "no image app:1" in refusal(host, monkeypatch, image_key="")
     assert app(host, monkeypatch, 1, image_key="", check=True).plan()[0]["action"] == "deploy"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"memory": "lots"}, "memory: 'lots' is no size"),
+        ({"port": 0}, "port: 0 is no port"),
+        ({"memory": "lots", "slots": [80, 81]}, "slots: [80, 81] must be two different ports"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name_before_the_image_is_looked_for(
+    host: Host, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any], message: str
+) -> None:
+    assert message in refusal(host, monkeypatch, image_key="", **wrong)
+    assert message in refusal(host, monkeypatch, image_key="", check=True, **wrong)
+    assert host.serving() == 0
+
+
+@pytest.mark.parametrize("image", ["app", "app:latest"])
+def test_image_that_may_be_another_tomorrow_is_refused(image: str) -> None:
+    said = run_module(app_release.main, {"name": "demo", "image": image, "slots": PORTS})["msg"]
+    assert said.startswith(f"demo: image: '{image}' ")
 
 
 def refusal(host: Host, monkeypatch: pytest.MonkeyPatch, **options: Any) -> str:
