@@ -68,3 +68,9 @@ def report(playbook: str, *arguments: str, **variables: Any) -> tuple[int, dict[
     assert "{" in done.stdout, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
     return done.returncode, found
+
+
+def follow(former: str, address: str) -> None:
+    """Have the inventory name a host by its new address: a container that starts again may get another one."""
+    inventory = Path(INVENTORY)
+    inventory.write_text(inventory.read_text().replace(former, address))

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from testinfra.host import Host
 
+from ansible_collections.modelyard.mlops.extensions.molecule.shared.playbook import follow
+
 INVENTORY = Path(os.environ["MOLECULE_INVENTORY_FILE"])
 
 
@@ -43,7 +45,7 @@ def test_active_slot_alone_returns_after_a_reboot_with_its_secrets(host: Host) -
     name = machine(former)
     docker("restart", "--time", "5", name)
     address = docker("inspect", "--format", "{{.NetworkSettings.IPAddress}}", name)
-    INVENTORY.write_text(INVENTORY.read_text().replace(former, address))
+    follow(former, address)
     deadline = time.monotonic() + 180
     while answer(address) != http.client.OK:
         assert time.monotonic() < deadline

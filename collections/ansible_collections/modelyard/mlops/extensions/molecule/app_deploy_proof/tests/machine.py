@@ -12,6 +12,8 @@ import time
 from collections import Counter
 from typing import Any
 
+from ansible_collections.modelyard.mlops.extensions.molecule.shared.playbook import follow
+
 COLLECTIONS = os.environ["ANSIBLE_COLLECTIONS_PATH"]
 
 # Short, so that many deployments fit into a test. A busy machine is slow, and the tests that want a release taken back
@@ -76,7 +78,9 @@ class Machine:
         """Cut the power, and switch it on again."""
         _docker("kill", self.container)
         _docker("start", self.container)
+        former = self.address
         self.locate()
+        follow(former, self.address)
         _until(lambda: self.sh("systemctl is-active docker haproxy || true") == "active\nactive")
 
     def json(self, path: str) -> Any:
