@@ -151,13 +151,16 @@ def test_two_workers_are_one_service(mortal: Server) -> None:
         assert metric(metrics, "feature_drift_rows") == 440
         assert metric(metrics, r'feature_drift_psi\{feature="petal_length"\}') > 2
 
-    os.kill(mortal.workers()[0], signal.SIGKILL)
-    deadline = time.monotonic() + 20
-    while mortal.log.read_text().count("serves iris version 7") < 3 and time.monotonic() < deadline:
-        time.sleep(0.1)
+    # What was counted outlives a worker, and what it remembers of features does not. One of them may have answered all.
+    for began, worker in enumerate(mortal.workers(), 3):
+        os.kill(worker, signal.SIGKILL)
+        deadline = time.monotonic() + 20
+        while mortal.log.read_text().count("serves iris version 7") < began:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
     assert mortal.ask("POST", "/predict", BODY)[0] == 200
     metrics = mortal.counted(PREDICTED, 45)
-    assert metric(metrics, "feature_drift_rows") < 441
+    assert metric(metrics, "feature_drift_rows") == 1
 
 
 def test_a_client_that_sends_slowly_holds_nobody_up(server: Server) -> None:
