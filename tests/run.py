@@ -206,9 +206,12 @@ def _count_junit(report: Path) -> tuple[int, int, int]:
 def _count_molecule(log: Path) -> tuple[int, int, int]:
     """Count a scenario's steps that succeeded as one test, and testinfra's as what they are."""
     text = log.read_text(errors="replace")
-    found = {word: sum(map(int, re.findall(rf"(\d+) {word}\b.* in [\d.]+s", text))) for word in ("passed", "failed")}
+    found = {
+        word: sum(map(int, re.findall(rf"(\d+) {word}s?\b.* in [\d.]+s", text)))
+        for word in ("passed", "failed", "error", "skipped")
+    }
     completed = "failed=0" in text.rpartition("SCENARIO RECAP")[2] if "SCENARIO RECAP" in text else False
-    return found["passed"] + completed, found["failed"], 0
+    return found["passed"] + completed, found["failed"] + found["error"], found["skipped"]
 
 
 def _failed_tests(log: Path) -> list[str]:

@@ -63,6 +63,12 @@ def test_a_scenario_counts_as_one_test_beside_its_own(tmp_path: Path, monkeypatc
     assert (found.passed, found.failed, found.failures) == (10, 0, [])
 
 
+def test_what_testinfra_skipped_or_could_not_begin_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = f"=== 8 passed, 4 skipped in 61.80s (0:01:01) ===\n=== 1 failed, 1 skipped, 2 errors in 3.00s ===\n{END}"
+    found = scenario(ends, tmp_path, monkeypatch).run()
+    assert (found.passed, found.failed, found.skipped) == (18, 3, 5)
+
+
 @pytest.mark.parametrize(
     ("printed", "named"),
     [
