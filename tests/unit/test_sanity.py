@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def run(monkeypatch: pytest.MonkeyPatch, folder: Path, script: str, *words: str)
     program = folder / "ansible-test"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
-    monkeypatch.setattr(sanity.sys, "executable", str(folder / "python"))
+    monkeypatch.setattr(sys, "executable", str(folder / "python"))
     monkeypatch.setattr(sanity, "_environment", lambda: {"PATH": "/usr/bin:/bin"})
     return sanity.main(list(words))
 
