@@ -18,6 +18,8 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 COLLECTION := collections/ansible_collections/modelyard/mlops
 SCENARIOS := $(notdir $(patsubst %/molecule.yml,%,$(wildcard $(COLLECTION)/extensions/molecule/*/molecule.yml)))
+# Those of hosts and controllers that some supported ansible-core has: `make sanity ARGS=--all-pythons` wants its core's.
+PYTHONS := 3.9 3.10 3.11 3.12 3.13 3.14
 DELIVERY := PYTHONPATH=$(CURDIR)/playbooks $(BIN)/python -m delivery
 export PATH := $(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -107,12 +109,15 @@ announce: ## Make a release on GitHub of what `make collection` built, with its 
 	@gh release create "$${TAG:?is the release's, such as v1.2.3}" dist/* --verify-tag --notes-file dist/NOTES.md
 
 ##@ Development
-.PHONY: lint sanity importer unit on-core molecule e2e benchmark dashboards pictures docs lock scenarios
+.PHONY: lint sanity pythons importer unit on-core molecule e2e benchmark dashboards pictures docs lock scenarios
 lint: setup $(VENV)/checkov/.done ## All linters
 	@tests/lint
 
 sanity: setup ## All of ansible-test's sanity tests, minutes; ARGS="pylint import" for some, CORE=2.17 for that core's
-	@$(if $(CORE),"$$(tests/core_env $(CORE))",$(BIN))/python tests/sanity.py $(ARGS)
+	@bin=$(if $(CORE),$$(tests/core_env $(CORE) $(PYTHON)),$(BIN)); "$$bin/python" tests/sanity.py $(ARGS)
+
+pythons: setup ## Have uv install each Python that sanity can test on
+	@$(BIN)/uv python install --quiet $(PYTHONS)
 
 importer: setup ## What Galaxy's importer says of the built collection, two minutes
 	@tests/importer
@@ -120,13 +125,13 @@ importer: setup ## What Galaxy's importer says of the built collection, two minu
 unit: setup ## Unit tests, seconds
 	@$(BIN)/python tests/run.py unit $(ARGS)
 
-on-core: setup ## The collection's unit tests on another ansible-core: CORE=2.17
-	@tests/on_core $(CORE)
+on-core: setup ## The collection's unit tests on another ansible-core: CORE=2.17, or CORE=2.21 PYTHON=python3.13
+	@tests/on_core $(CORE) $(PYTHON)
 
 # HOST_BASE=debian:trixie-slim for another system on the hosts, CORE=2.17 for another ansible-core on the controller.
 molecule: setup ## Test roles on systemd hosts: all, or ROLE=docker
 	@$(if $(HOST_BASE),docker build --quiet --build-arg BASE="$(HOST_BASE)" --tag modelyard/host:molecule images/host)
-	@$(if $(CORE),PATH="$$(tests/core_env $(CORE)):$$PATH") \
+	@$(if $(CORE),bin=$$(tests/core_env $(CORE) $(PYTHON)); export PATH="$$bin:$$PATH";) \
 	  $(if $(HOST_BASE),MODELYARD_HOST_IMAGE=modelyard/host:molecule) $(BIN)/python tests/run.py molecule $(ROLE)
 
 e2e: setup ## The whole delivery in an environment of its own

@@ -58,6 +58,14 @@ def test_the_archive_holds_what_users_need_and_nothing_of_our_machines(archive: 
     assert (archive.parent / "SHA256SUMS").read_text().endswith(f"  {archive.name}\n")
 
 
+def test_the_tests_in_the_archive_need_nothing_that_is_not_in_it(archive: Path) -> None:
+    with tarfile.open(archive) as content:
+        names = [name for name in content.getnames() if name.startswith("tests/") and name.endswith(".py")]
+    assert names
+    texts = {name: (COLLECTION / name).read_text() for name in names}
+    assert not [name for name, text in texts.items() if "extensions/" in text or "galaxy.yml" in text]
+
+
 def test_a_release_needs_its_tag_and_its_changelog(tmp_path: Path) -> None:
     for name in ("galaxy.yml", "changelogs/config.yaml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

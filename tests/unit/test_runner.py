@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,12 @@ def test_a_scenario_counts_as_one_test_beside_its_own(tmp_path: Path, monkeypatc
     assert (found.passed, found.failed, found.failures) == (10, 0, [])
 
 
+def test_what_testinfra_skipped_or_could_not_begin_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = f"=== 8 passed, 4 skipped in 61.80s (0:01:01) ===\n=== 1 failed, 1 skipped, 2 errors in 3.00s ===\n{END}"
+    found = scenario(ends, tmp_path, monkeypatch).run()
+    assert (found.passed, found.failed, found.skipped) == (18, 3, 5)
+
+
 @pytest.mark.parametrize(
     ("printed", "named"),
     [
@@ -81,6 +88,19 @@ def test_what_failed_is_named_at_the_end(
     *_before, failure, counted = capsys.readouterr().out.splitlines()
     assert failure == f"✗ molecule/some: {named.format(log=tmp_path / 'molecule-some.log')}"
     assert counted.endswith(" passed, 1 failed")
+
+
+def test_each_file_of_the_collection_is_covered_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "LOGS", tmp_path)
+    (suite,) = [suite for suite in runner.unit() if suite.name == "unit/collection"]
+    covered = {"plugins/modules/a.py": 89.94, "plugins/modules/b.py": 90.0, "plugins/module_utils/detached.py": 76.0}
+    figures = {"files": {name: {"summary": {"percent_covered": percent}} for name, percent in covered.items()}}
+    # As pytest does, at the place that it is given.
+    place = next(word for word in suite.command if word.startswith("--cov-report=json:")).partition(":")[2]
+    write = f"import sys; open(sys.argv[1], 'w').write({json.dumps(json.dumps(figures))})"
+    found = dataclasses.replace(suite, command=[sys.executable, "-c", write, place], count=lambda _log: (1, 0, 0)).run()
+    assert found.failures == ["a.py: 89.9 % covered, and 90 are wanted"]
+    assert found.failed == 1
 
 
 def test_the_secrets_are_those_that_the_scenarios_mark() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,20 @@ CANARY = "canary_secret"
 AS_JSON = {
     "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
     "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.json",
-    "ANSIBLE_DEPRECATION_WARNINGS": "false",
 }
+#: That something will go: as Ansible prints it, and as it has it in a task's result.
+DEPRECATION = re.compile(r'\[DEPRECATION WARNING\]|"deprecations": \[\s*\{')
 
 
 def command(playbook: str, *arguments: str, **variables: Any) -> list[str]:
     """Return the command that runs a playbook, by its path or by its name in a collection."""
     return ["ansible-playbook", "-i", INVENTORY, "-e", json.dumps(variables), *arguments, playbook]
+
+
+def assert_clean(output: str) -> None:
+    """Refuse an output that has a deprecation or a secret; pytest shows tests/run.py none of a test that passes."""
+    assert not DEPRECATION.search(output), output
+    assert CANARY not in output, output
 
 
 def play(playbook: str, *arguments: str, **variables: Any) -> tuple[int, str]:
@@ -39,6 +47,7 @@ def play(playbook: str, *arguments: str, **variables: Any) -> tuple[int, str]:
         check=False,
     )
     print(done.stdout)
+    assert_clean(done.stdout)
     return done.returncode, " ".join(done.stdout.split())
 
 
@@ -65,6 +74,9 @@ def report(playbook: str, *arguments: str, **variables: Any) -> tuple[int, dict[
         text=True,
         check=False,
     )
+    # Ansible 2.21 also prints a deprecation of the callback itself; those of tasks are in their results.
+    assert_clean(done.stdout)
+    assert CANARY not in done.stderr, done.stderr
     assert "{" in done.stdout, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
     return done.returncode, found
