@@ -226,6 +226,15 @@ def test_what_has_begun_is_answered_after_sigterm_and_nothing_else(mortal: Serve
     assert "rror" not in mortal.log.read_text()
 
 
+def test_sigterm_ends_workers_that_still_load_the_model(mortal: Server) -> None:
+    os.kill(mortal.workers()[0], signal.SIGKILL)
+    while len(mortal.workers()) < 2:  # until the next one begins
+        time.sleep(0.01)
+    time.sleep(0.05)
+    mortal.process.send_signal(signal.SIGTERM)
+    assert mortal.process.wait(10) == 0
+
+
 def test_sigterm_under_load_loses_nothing(mortal: Server) -> None:
     """Each request that the server took up was answered, and each answer has reached its client.
 

@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -73,6 +74,9 @@ def granian(host: str, port: int, workers: int) -> Granian:
 
 def _load(shared: Path) -> Express:
     """Return a worker's application. ONNX Runtime's threads would not survive a fork, so the model is loaded here."""
+    # Until Granian sets its own, a worker has its parent's handler, which only makes a note: it would never end.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
     identity = Identity(
         name=_name(),
         version=os.environ.get("MODEL_VERSION") or "unknown",
