@@ -55,6 +55,8 @@ def check(options: Options) -> None:
         raise ServerError(f"mlflow_prefix: '{prefix}' must begin with a / and not end with one, or be empty")
     if options["workers"] < 1:
         raise ServerError(f"mlflow_workers: {options['workers']} is too few: 1 is the least")
+    if options["keep"] < 1:
+        raise ServerError(f"mlflow_backup_keep: {options['keep']} is too few: 1 is the least")
     checks = [
         Check("mlflow_image", check_fixed, options["image"]),
         Check("mlflow_memory", parse_size, options["memory"]),

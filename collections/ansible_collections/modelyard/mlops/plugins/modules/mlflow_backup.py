@@ -148,14 +148,12 @@ def save(module: AnsibleModule, archives: Archives, server: Server) -> dict[str,
 def main() -> None:
     """Entry point."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    if module.params["keep"] < 1:
-        module.fail_json(msg=f"mlflow_backup_keep: {module.params['keep']} is too few: 1 is the least")
     try:
         pwd.getpwnam(module.params["owner"])
     except KeyError:
         module.fail_json(msg=f"owner: the host has no user '{module.params['owner']}'")
-    archives = Archives(module.params["folder"], module.params["keep"])
     try:
+        archives = Archives(module.params["folder"], module.params["keep"])
         server = Server.of_container(Containers(Engine(module.params["socket"])).inspect(CONTAINER))
         module.exit_json(**save(module, archives, server))
     except (ArchiveError, ChangeError, DatabaseError, EngineError, EngineUnreachable, ServerError, OSError) as error:

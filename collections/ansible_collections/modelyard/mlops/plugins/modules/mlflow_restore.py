@@ -102,6 +102,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.modelyard.mlops.plugins.module_utils.container import ContainerError, Containers, need_image
 from ansible_collections.modelyard.mlops.plugins.module_utils.engine import Engine, EngineError, EngineUnreachable
+from ansible_collections.modelyard.mlops.plugins.module_utils.image_key import ImageError, check_fixed
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_archive import (
     ArchiveError,
     Archives,
@@ -112,6 +113,7 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_change impo
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_database import DatabaseError
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_host import OPTIONS, Host, Timeouts
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_server import CONTAINER, Server, ServerError
+from ansible_collections.modelyard.mlops.plugins.module_utils.option_check import Check, problems
 
 ARGUMENTS: dict[str, t.Any] = {
     "folder": {"type": "path", "default": "/var/lib/modelyard/backups/mlflow"},
@@ -156,8 +158,11 @@ def restore(module: AnsibleModule, engine: Engine, archives: Archives) -> dict[s
 def main() -> None:
     """Entry point."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    archives = Archives(module.params["folder"], module.params["keep"])
+    image = Check("mlflow_restore_image", check_fixed, module.params["image"])
+    for problem in problems([image] if image.value else [], ImageError):
+        module.fail_json(msg=problem)
     try:
+        archives = Archives(module.params["folder"], module.params["keep"])
         module.exit_json(**restore(module, Engine(module.params["socket"]), archives))
     except (
         ArchiveError,

@@ -111,7 +111,7 @@ options:
     type: path
     default: /var/lib/modelyard/backups/mlflow
   keep:
-    description: How many backups from before an upgrade to keep.
+    description: How many backups from before an upgrade to keep, at least 1.
     type: int
     default: 7
 """

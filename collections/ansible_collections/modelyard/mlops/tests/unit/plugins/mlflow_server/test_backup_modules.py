@@ -92,6 +92,17 @@ def test_bad_options_are_refused_by_name(option: dict[str, Any], words: str, pla
     assert not play.backups.exists()
 
 
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"keep": 0}, "mlflow_backup_keep: 0 is too few: 1 is the least"),
+        ({"image": "mlflow:latest"}, "mlflow_restore_image: 'mlflow:latest' says latest"),
+    ],
+)
+def test_bad_options_of_a_restore_are_refused_by_name(option: dict[str, Any], words: str, play: Play) -> None:
+    assert play.restore(**option)["msg"].startswith(words)
+
+
 @pytest.mark.parametrize("check_mode", [True, False])
 def test_a_database_that_cannot_be_read_is_not_saved(play: Play, data: Path, check_mode: bool) -> None:
     (data / "mlflow.db").write_text("no database" * 1000)

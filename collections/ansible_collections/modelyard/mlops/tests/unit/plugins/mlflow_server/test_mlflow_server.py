@@ -37,6 +37,7 @@ def options(**changes: Any) -> dict[str, Any]:
         "allowed_hosts": ["ml.example.com"],
         "workers": 1,
         "memory": "1g",
+        "keep": 7,
         "postgresql": {
             "host": "",
             "port": 5432,

@@ -203,6 +203,7 @@ def test_an_image_that_is_not_there_is_refused(serving: Play, containers: FakeCo
     [
         ({"prefix": "mlflow"}, "mlflow_prefix: 'mlflow' must begin with a /"),
         ({"workers": 0}, "mlflow_workers: 0 is too few"),
+        ({"keep": 0}, "mlflow_backup_keep: 0 is too few"),
         ({"image": "mlflow:latest"}, "mlflow_image: 'mlflow:latest' says latest"),
         ({"memory": "much"}, "mlflow_memory: 'much' is no size"),
         ({"postgresql": {"password": "x-secret"}}, "mlflow_postgresql: it has a password and no host"),
