@@ -31,6 +31,8 @@ from delivery.errors import DeliveryError  # noqa: E402
 from delivery.run import Run  # noqa: E402
 
 AT_ONCE = 2
+# What pytest ends with: the tests that failed, could not begin, or were skipped, each with why.
+SUMMARY = {"PYTEST_ADDOPTS": "-rfEs"}
 # The release of Debian that some hosts have; the others have images.SUITE.
 OTHER_DEBIAN = "trixie"
 # In every secret of a scenario; see shared/playbook.py there.
@@ -78,7 +80,7 @@ class Suite:
         report.unlink(missing_ok=True)
         started = time.monotonic()
         command = [word.replace("{report}", str(report)) for word in self.command]
-        environment = {name: value for name, value in (os.environ | self.env).items() if value}
+        environment = {name: value for name, value in (os.environ | SUMMARY | self.env).items() if value}
         with log.open("w") as output:
             code = subprocess.run(
                 command, cwd=self.folder, env=environment, stdout=output, stderr=subprocess.STDOUT
@@ -151,7 +153,9 @@ def main(arguments: list[str]) -> int:
             # A log that is cut off keeps its end.
             print("\n".join(f"✗ {outcome.suite}: {failure}" for failure in outcome.failures or [f"see {outcome.log}"]))
     passed, failed, skipped = (sum(getattr(one, what) for one in outcomes) for what in ("passed", "failed", "skipped"))
-    print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+    if skipped:
+        print(f"{skipped} skipped; the logs say why")
+    print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 
 
