@@ -7,8 +7,9 @@ import json
 import re
 import runpy
 import shlex
-import time
 from typing import TYPE_CHECKING
+
+from waiting import wait_for
 
 from delivery.yard import ROOT, Yard
 
@@ -122,15 +123,12 @@ def test_the_run_and_the_champion_are_in_mlflow(yard: E2EYard) -> None:
 
 
 def test_prometheus_finds_all_targets_healthy(yard: E2EYard) -> None:
-    deadline = time.monotonic() + 60
-    while True:
+    def health() -> dict[str, str]:
         answer = yard.http("/prometheus/api/v1/targets?state=active", scheme="https", login=True)
-        found = {target["labels"]["job"]: target["health"] for target in answer.json["data"]["activeTargets"]}
-        if set(found.values()) == {"up"} or time.monotonic() > deadline:
-            break
-        time.sleep(2)
-    assert {"app", "ingress", "node", "prometheus"} <= found.keys()
-    assert set(found.values()) == {"up"}, found
+        return {target["labels"]["job"]: target["health"] for target in answer.json["data"]["activeTargets"]}
+
+    wait_for(lambda: set(health().values()), {"up"})
+    assert {"app", "ingress", "node", "prometheus"} <= health().keys()
 
 
 def test_the_three_metrics_of_the_dashboard_have_data(yard: E2EYard) -> None:
@@ -138,11 +136,8 @@ def test_the_three_metrics_of_the_dashboard_have_data(yard: E2EYard) -> None:
     for metric in ("request_count_total", "in_progress", "request_latency_seconds"):
         assert metric in dashboards
     yard.http("/predict", body=SETOSA)
-    deadline = time.monotonic() + 60
-    for query in ("request_count_total", "in_progress", "request_latency_seconds_bucket"):
-        while not (result := _query(yard, query)) and time.monotonic() < deadline:
-            time.sleep(2)
-        assert result, f"Prometheus knows nothing of {query}"
+    queries = ("request_count_total", "in_progress", "request_latency_seconds_bucket")
+    wait_for(lambda: [query for query in queries if not _query(yard, query)], [])
 
 
 def test_the_datasource_of_grafana_is_prometheus(yard: E2EYard) -> None:

@@ -6,11 +6,12 @@ from __future__ import annotations
 import json
 import time
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from waiting import wait_for
 
 from ansible_collections.modelyard.mlops.dashboards.build import FOLDER, panels
 from ansible_collections.modelyard.mlops.dashboards.live import Live, QueryError, Span
@@ -52,14 +53,6 @@ class Prometheus:
         """Return the rules that it has loaded: kind is recording or alerting."""
         groups = self("rules", {})["groups"]
         return [rule for group in groups for rule in group["rules"] if rule["type"] == kind]
-
-
-def wait_for(found: Callable[[], Any], expected: Any) -> None:
-    """Fail unless what is found becomes what is expected: a target that answers late leaves a gap."""
-    deadline = time.monotonic() + 60
-    while (last := found()) != expected and time.monotonic() < deadline:
-        time.sleep(2)
-    assert last == expected
 
 
 @pytest.fixture(scope="module")

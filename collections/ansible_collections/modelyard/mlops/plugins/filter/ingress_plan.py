@@ -9,6 +9,7 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.modelyard.mlops.plugins.module_utils.option_check import NAME
 from ansible_collections.modelyard.mlops.plugins.module_utils.release import SLOTS
 from ansible_collections.modelyard.mlops.plugins.module_utils.release_options import apps_problems
 
@@ -86,7 +87,6 @@ TIMEOUT = 60
 TUNNEL_TIMEOUT = 3600
 MAX_BODY = "10m"
 
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
 _PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
 _HOST = re.compile(r"[a-z0-9][a-z0-9.-]*|")
 _USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*")
@@ -218,7 +218,7 @@ def _bytes(size: str) -> int:
 
 def _malformed(apps: list[Dict], services: list[Dict], users: Dict) -> t.Iterator[str]:
     everything = [*apps, *services]
-    yield from _bad(_NAME, "name", [item["name"] for item in services])
+    yield from _bad(NAME, "name", [item["name"] for item in services])
     yield from _bad(_PATH, "path", [path for item in everything for path in _paths(item)])
     yield from _bad(_HOST, "host", [item["host"] for item in everything])
     yield from _bad(_USER, "ingress_users", users)

@@ -57,12 +57,9 @@ class Archives:
     """The archives in a folder, which only root may read: they hold all that MLflow knows.
 
     :param keep: how many to keep of each occasion.
-    :raises ArchiveError: it is none.
     """
 
     def __init__(self, folder: str, keep: int) -> None:
-        if keep < 1:
-            raise ArchiveError(f"mlflow_backup_keep: {keep} is too few: 1 is the least")
         self.folder, self._keep = folder, keep
 
     def names(self) -> list[str]:

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 from .container import SPEC_LABEL, ContainerError, Spec, parse_size
 from .image_key import ImageError, check_fixed
 from .mlflow_database import Database, Postgresql, Sqlite
-from .option_check import Check, problems
+from .option_check import Check, OptionError, check_count, problems
 from .service import Verify
 
 CONTAINER = "modelyard-mlflow"
@@ -53,15 +53,13 @@ def check(options: Options) -> None:
     prefix = options["prefix"]
     if prefix and (not prefix.startswith("/") or prefix.endswith("/") or set("{} ") & set(prefix)):
         raise ServerError(f"mlflow_prefix: '{prefix}' must begin with a / and not end with one, or be empty")
-    if options["workers"] < 1:
-        raise ServerError(f"mlflow_workers: {options['workers']} is too few: 1 is the least")
-    if options["keep"] < 1:
-        raise ServerError(f"mlflow_backup_keep: {options['keep']} is too few: 1 is the least")
     checks = [
+        Check("mlflow_workers", check_count, options["workers"]),
+        Check("mlflow_backup_keep", check_count, options["keep"]),
         Check("mlflow_image", check_fixed, options["image"]),
         Check("mlflow_memory", parse_size, options["memory"]),
     ]
-    wrong = problems(checks, ImageError, ContainerError)
+    wrong = problems(checks, OptionError, ImageError, ContainerError)
     if wrong:
         raise ServerError("; ".join(wrong))
     if postgresql["password"] and not postgresql["host"]:

@@ -4,11 +4,28 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 Options = t.Mapping[str, t.Any]
+
+# What can be part of a path, of a container's name and of a backend's.
+NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
+
+
+class OptionError(Exception):
+    """A value that no option of its kind can have."""
+
+
+def check_count(count: int) -> None:
+    """Refuse less than one.
+
+    :raises OptionError: it is.
+    """
+    if count < 1:
+        raise OptionError(f"{count} is too few: 1 is the least")
 
 
 class Check(t.NamedTuple):

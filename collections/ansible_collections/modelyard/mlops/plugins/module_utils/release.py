@@ -7,9 +7,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import re
 import typing as t
 from dataclasses import asdict, dataclass, field, fields, replace
+
+from .option_check import NAME
 
 SLOTS = ("blue", "green")
 
@@ -40,8 +41,6 @@ CONFIG: dict[str, t.Any] = {
     "user": "",
     "grace": 30,
 }
-
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
 
 
 class ReleaseError(Exception):
@@ -150,15 +149,13 @@ def _completed(defaults: dict[str, t.Any], given: dict[str, t.Any]) -> dict[str,
     return found
 
 
-def check_name(name: str) -> str:
+def check_name(name: str) -> None:
     """Refuse an app name that could not be part of a path, a container name and a backend name."""
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise ReleaseError(f"'{name}' is no app name: use lower-case letters, digits and dashes, a letter first")
-    return name
 
 
-def check_slots(slots: t.Sequence[int]) -> list[int]:
+def check_slots(slots: t.Sequence[int]) -> None:
     """Refuse anything but two different unprivileged ports."""
     if len(slots) != 2 or slots[0] == slots[1] or not all(1024 <= port <= 65535 for port in slots):
         raise ReleaseError(f"{list(slots)} must be two different ports between 1024 and 65535, blue and green")
-    return list(slots)

@@ -46,6 +46,11 @@ def app_problems(options: t.Mapping[str, t.Any]) -> list[str]:
     return problems(checks, ReleaseError, ContainerError, ImageError)
 
 
+def name_problems(name: str) -> list[str]:
+    """What of an app's name cannot be, where nothing else of the app is given."""
+    return problems([Check("name", check_name, name)], ReleaseError)
+
+
 def apps_problems(variable: str, apps: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:
     """What cannot be in a role's list of apps; each message names the variable, the app and the option."""
     own = {"name": {"type": "str", "required": True}, "image": {"type": "str", "default": ""}}

@@ -15,12 +15,12 @@ from .engine import Engine, EngineError, EngineUnreachable
 from .haproxy import HaproxyError, Router, Runtime, SlotMap
 from .ledger import STATE_ROOT, AppStore, Ledger
 from .model_store import ModelError, verify
-from .release import SLOTS, Release, ReleaseError, check_name, describe, other
+from .release import SLOTS, Release, ReleaseError, describe, other
 from .release_figures import publish_figures
 from .release_flow import Delivery, Refused
 from .release_gate import ask
 from .release_lock import Lock, LockError
-from .release_options import Options, app_problems, longest_run, secret_values, wanted_release
+from .release_options import Options, app_problems, longest_run, name_problems, secret_values, wanted_release
 from .release_plan import DEPLOYS, Decision, decide, moves
 from .release_room import check_disk, check_memory
 from .release_secrets import MemorySecrets
@@ -39,10 +39,10 @@ class App:
     def __init__(self, options: Options, check_mode: bool = False) -> None:
         self._options = options
         self._check_mode = check_mode
-        wrong = app_problems(options) if options["state"] == "present" else []
+        wrong = app_problems(options) if options["state"] == "present" else name_problems(options["name"])
         if wrong:
             raise ReleaseError("; ".join(wrong))
-        self._store = AppStore(check_name(options["name"]))
+        self._store = AppStore(options["name"])
         self._engine = Engine()
         self._router = Router(Runtime(), SlotMap())
         self._lock = Lock(self._store)

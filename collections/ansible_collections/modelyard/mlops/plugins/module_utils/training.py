@@ -17,7 +17,6 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import time
 import typing as t
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from dataclasses import asdict, dataclass, field
 
 from .container import ContainerError, Containers, Spec, parse_size
 from .image_key import ImageError, check_fixed
-from .option_check import Check, list_problems, problems
+from .option_check import NAME, Check, list_problems, problems
 from .textfile import Metric, render, replace_file
 
 RUNNING = "running"
@@ -41,7 +40,6 @@ RESULT_TYPES: dict[str, tuple[type, ...]] = {
 }
 _RESULT_IN_CONTAINER = "/result/result.json"
 _DATA_IN_CONTAINER = "/data"
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
 _LOG_LINES = 20
 _POLL_SECONDS = 0.2
 
@@ -121,7 +119,7 @@ def jobs_problems(jobs: t.Iterable[t.Mapping[str, t.Any]], memory: str) -> list[
 
 
 def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise TrainingError(f"'{name}' is no name: use lower-case letters, digits and dashes, a letter first")
 
 

@@ -110,6 +110,12 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_archive imp
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_change import ChangeError, Pending, locked
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_database import DatabaseError
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_server import CONTAINER, Server, ServerError
+from ansible_collections.modelyard.mlops.plugins.module_utils.option_check import (
+    Check,
+    OptionError,
+    check_count,
+    problems,
+)
 
 ARGUMENTS: dict[str, t.Any] = {
     "folder": {"type": "path", "default": "/var/lib/modelyard/backups/mlflow"},
@@ -148,12 +154,15 @@ def save(module: AnsibleModule, archives: Archives, server: Server) -> dict[str,
 def main() -> None:
     """Entry point."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    wrong = problems([Check("mlflow_backup_keep", check_count, module.params["keep"])], OptionError)
+    if wrong:
+        module.fail_json(msg=wrong[0])
     try:
         pwd.getpwnam(module.params["owner"])
     except KeyError:
         module.fail_json(msg=f"owner: the host has no user '{module.params['owner']}'")
+    archives = Archives(module.params["folder"], module.params["keep"])
     try:
-        archives = Archives(module.params["folder"], module.params["keep"])
         server = Server.of_container(Containers(Engine(module.params["socket"])).inspect(CONTAINER))
         module.exit_json(**save(module, archives, server))
     except (ArchiveError, ChangeError, DatabaseError, EngineError, EngineUnreachable, ServerError, OSError) as error:

@@ -113,7 +113,12 @@ from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_change impo
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_database import DatabaseError
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_host import OPTIONS, Host, Timeouts
 from ansible_collections.modelyard.mlops.plugins.module_utils.mlflow_server import CONTAINER, Server, ServerError
-from ansible_collections.modelyard.mlops.plugins.module_utils.option_check import Check, problems
+from ansible_collections.modelyard.mlops.plugins.module_utils.option_check import (
+    Check,
+    OptionError,
+    check_count,
+    problems,
+)
 
 ARGUMENTS: dict[str, t.Any] = {
     "folder": {"type": "path", "default": "/var/lib/modelyard/backups/mlflow"},
@@ -158,11 +163,14 @@ def restore(module: AnsibleModule, engine: Engine, archives: Archives) -> dict[s
 def main() -> None:
     """Entry point."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    image = Check("mlflow_restore_image", check_fixed, module.params["image"])
-    for problem in problems([image] if image.value else [], ImageError):
-        module.fail_json(msg=problem)
+    checks = [Check("mlflow_backup_keep", check_count, module.params["keep"])]
+    if module.params["image"]:
+        checks.append(Check("mlflow_restore_image", check_fixed, module.params["image"]))
+    wrong = problems(checks, OptionError, ImageError)
+    if wrong:
+        module.fail_json(msg="; ".join(wrong))
+    archives = Archives(module.params["folder"], module.params["keep"])
     try:
-        archives = Archives(module.params["folder"], module.params["keep"])
         module.exit_json(**restore(module, Engine(module.params["socket"]), archives))
     except (
         ArchiveError,

@@ -370,6 +370,12 @@ def test_image_that_may_be_another_tomorrow_is_refused(image: str) -> None:
     assert said.startswith(f"demo: image: '{image}' ")
 
 
+@pytest.mark.parametrize("state", ["present", "rolled_back"])
+def test_a_name_that_cannot_be_is_refused_by_the_name_of_its_option(state: str) -> None:
+    said = run_module(app_release.main, {"name": "Demo", "image": "demo:1", "slots": PORTS, "state": state})["msg"]
+    assert said.startswith("Demo: name: 'Demo' is no app name")
+
+
 def refusal(host: Host, monkeypatch: pytest.MonkeyPatch, **options: Any) -> str:
     """What a run says that does nothing."""
     try:
